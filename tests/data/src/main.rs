@@ -1,0 +1,2 @@
+//! Makes TPC-H data.
+fn main() {}

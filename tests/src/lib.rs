@@ -1,0 +1,1 @@
+//! Servers and helpers of the end-to-end tests.
