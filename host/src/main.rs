@@ -1,2 +1,3 @@
-//! The command line.
+//! The command line of Connector Hub.
+
 fn main() {}
