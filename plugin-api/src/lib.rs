@@ -54,7 +54,7 @@ pub mod prelude {
         FlushReport, Guarantee, Mode, OpenRequest, Parameter, Plan, PlanDescription, PlanRequest, Position,
         Reader, Rejected, RejectedRow, Result, Role, Rows, Secret, Snapshot, Split, SplitProgress, StartAt,
         Statement, Strategy, StreamDescription, StreamId, StreamPage, StreamSchema, Value, WriteMode, Writer,
-        WriterRequest, WriterStart, async_trait, json,
+        WriterRequest, WriterStart, async_trait, export_connectors, json,
     };
     pub use crate::types::{Column, LogicalType};
     pub use std::time::Duration;

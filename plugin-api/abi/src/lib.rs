@@ -16,18 +16,26 @@ mod rows;
 pub use message::Message;
 pub use note::{NOTE_PREFIX, NOTE_SUFFIX, Note, note_bytes, note_length};
 pub use object::{Object, ObjectRef, make_object};
-pub use root::{Answer, PluginRoot, PluginRootRef, library_header, root_module};
+pub use root::{Answer, PluginRoot, PluginRootRef, construct, library_header, root_module};
 pub use rows::Rows;
 
 /// What the export macro expands to needs these; nobody else does.
 #[doc(hidden)]
 pub mod reexport {
-    pub use abi_stable;
-    pub use abi_stable::library::{CheckTypeLayout, LibHeader, RootModuleResult};
+    pub use abi_stable::library::{LibHeader, RootModuleResult};
+    pub use abi_stable::std_types::{ROption, RResult, RStr, RString};
 }
 
 /// The revision of everything in this crate. A host and a plugin of different revisions refuse each other.
 pub const ABI_REVISION: u32 = 1;
 
 /// The exported symbol that `abi_stable` looks for; the export macro needs it as a literal.
-pub const ROOT_SYMBOL: &str = abi_stable::library::ROOT_MODULE_LOADER_NAME;
+pub const ROOT_SYMBOL: &str = "_1as_0lib_1header_0root_bmodule_bloader";
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn root_symbol_is_the_one_that_abi_stable_looks_for() {
+        assert_eq!(super::ROOT_SYMBOL, abi_stable::library::ROOT_MODULE_LOADER_NAME);
+    }
+}

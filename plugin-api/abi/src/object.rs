@@ -1,7 +1,9 @@
+#![expect(non_local_definitions, reason = "the attribute of abi_stable expands to impls inside a constant")]
+
 use abi_stable::{
     sabi_trait,
     sabi_trait::TD_Opaque,
-    std_types::{RArc, RResult, RStr, RString},
+    std_types::{RBox, RResult, RStr, RString},
 };
 
 use crate::Message;
@@ -21,10 +23,10 @@ pub trait Object: Send + Sync {
     fn cancel(&self);
 }
 
-/// A counted reference to an [`Object`] of either side.
-pub type ObjectRef = Object_TO<'static, RArc<()>>;
+/// An owned [`Object`] of either side.
+pub type ObjectRef = Object_TO<'static, RBox<()>>;
 
 /// Makes an implementation callable from the other side.
 pub fn make_object<T: Object + 'static>(object: T) -> ObjectRef {
-    Object_TO::from_ptr(RArc::new(object), TD_Opaque)
+    Object_TO::from_value(object, TD_Opaque)
 }

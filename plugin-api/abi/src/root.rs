@@ -37,6 +37,11 @@ pub fn root_module(plugin: extern "C" fn() -> Answer<ObjectRef>) -> PluginRootRe
     PluginRoot { revision: crate::ABI_REVISION, plugin }.leak_into_prefix()
 }
 
+/// What the header's constructor returns: runs the export macro's `root` once, panics caught by `abi_stable`.
+pub fn construct(root: fn() -> PluginRootRef) -> RootModuleResult {
+    abi_stable::library::__call_root_module_loader(root)
+}
+
 /// The header that the export macro places under [`crate::ROOT_SYMBOL`].
 pub const fn library_header(constructor: extern "C" fn() -> RootModuleResult) -> LibHeader {
     // SAFETY: the export macro's constructor returns what `root_module` made, which is a `PluginRootRef`.
