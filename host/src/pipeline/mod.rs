@@ -3,5 +3,6 @@
 mod spec;
 
 pub use spec::{
-    CommitSpec, EndpointSpec, OnLostSnapshot, OnRejected, PipelineSpec, RetrySpec, SecretReference,
+    CommitSpec, EndpointSpec, FILE_VERSION, FileError, OnLostSnapshot, OnRejected, PipelineFile, PipelineSpec, Place,
+    Problem, RetrySpec, SecretReference, connector_schema, pipeline_schema,
 };

@@ -1,3 +1,27 @@
+//! A pipeline as the runner gets it, and the file that people write it in.
+//!
+//! A file is read in two steps, because what a connector takes is known only from its manifest:
+//! [`PipelineFile::read`] checks the file's own fields, [`PipelineFile::resolve`] what stands under `config`,
+//! `strategy` and `options`. Both report everything that is wrong, with line, column and path of the field.
+//!
+//! Relative paths (parameters that are files, and `${file:PATH}`) start at the folder of the file, so that a
+//! pipeline means the same from wherever it is run.
+
+mod fields;
+mod file;
+mod json_schema;
+mod problem;
+mod references;
+mod resolve;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod units;
+
+pub use file::{FILE_VERSION, PipelineFile};
+pub use json_schema::{connector_schema, pipeline_schema};
+pub use problem::{FileError, Place, Problem};
+
 use std::{collections::BTreeMap, path::PathBuf};
 
 use hub_plugin_api::{Config, Secret};
@@ -69,6 +93,13 @@ pub struct CommitSpec {
     pub rows: Option<u64>,
 }
 
+/// `every: 10s`, `bytes: 64MiB`, rows not counted.
+impl Default for CommitSpec {
+    fn default() -> Self {
+        Self { every_ms: 10_000, bytes: 64 << 20, rows: None }
+    }
+}
+
 /// What happens to rows that a side refuses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -102,4 +133,11 @@ pub struct RetrySpec {
     pub first_delay_ms: u64,
     /// The longest delay in milliseconds.
     pub max_delay_ms: u64,
+}
+
+/// `attempts: 8`, `first_delay: 500ms`, `max_delay: 30s`: about a minute and a half in all.
+impl Default for RetrySpec {
+    fn default() -> Self {
+        Self { attempts: 8, first_delay_ms: 500, max_delay_ms: 30_000 }
+    }
 }
