@@ -1,0 +1,158 @@
+//! TLS of sessions: rustls with ring, as `tokio_postgres` wants it.
+
+mod binding;
+mod verify;
+
+use std::{
+    future::Future,
+    io,
+    path::Path,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use hub_plugin_api::{Error, Result};
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
+use tokio_rustls::{TlsConnector, client};
+
+use crate::config::{Settings, SslMode};
+
+/// Makes the TLS half of a session. Cheap to clone.
+#[derive(Clone)]
+pub struct MakeTls(Arc<ClientConfig>);
+
+impl MakeTls {
+    /// Reads the files that the settings name.
+    ///
+    /// # Errors
+    /// [`hub_plugin_api::ErrorKind::InvalidConfig`] with the field of the file that cannot be used.
+    pub fn new(settings: &Settings) -> Result<Self> {
+        let provider = Arc::new(ring::default_provider());
+        let unusable =
+            |error: rustls::Error| Error::config("ssl_mode", "TLS cannot be set up").with_source(&error);
+        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .map_err(unusable)?;
+        let roots = settings.ca_file.as_deref().map(authorities).transpose()?;
+        let builder = match (settings.ssl_mode, roots) {
+            (SslMode::VerifyFull, Some(roots)) => builder.with_root_certificates(roots),
+            (SslMode::VerifyFull, None) => {
+                let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect::<RootCertStore>();
+                builder.with_root_certificates(roots)
+            }
+            (SslMode::Require | SslMode::Disable, roots) => builder
+                .dangerous()
+                .with_custom_certificate_verifier(Arc::new(verify::WithoutName { provider, roots })),
+        };
+        let config = match (&settings.client_certificate, &settings.client_key) {
+            (Some(certificate), Some(key)) => {
+                let chain = certificates("client_certificate", certificate)?;
+                let key = PrivateKeyDer::from_pem_file(key)
+                    .map_err(|error| unreadable("client_key", key, &error))?;
+                builder.with_client_auth_cert(chain, key).map_err(|error| {
+                    Error::config("client_key", "The client certificate and its key do not fit")
+                        .with_source(&error)
+                })?
+            }
+            _ => builder.with_no_client_auth(),
+        };
+        Ok(Self(Arc::new(config)))
+    }
+}
+
+fn authorities(path: &Path) -> Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates("ca_file", path)? {
+        roots.add(certificate).map_err(|error| {
+            Error::config(
+                "ca_file",
+                format!("`{}` holds a certificate that cannot be trusted", path.display()),
+            )
+            .with_source(&error)
+        })?;
+    }
+    Ok(roots)
+}
+
+fn certificates(field: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let chain = CertificateDer::pem_file_iter(path)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| unreadable(field, path, &error))?;
+    if chain.is_empty() {
+        return Err(Error::config(field, format!("`{}` holds no certificate", path.display()))
+            .with_hint("The file must be PEM, with `BEGIN CERTIFICATE` lines"));
+    }
+    Ok(chain)
+}
+
+fn unreadable(field: &str, path: &Path, error: &(dyn std::error::Error + 'static)) -> Error {
+    Error::config(field, format!("`{}` cannot be read", path.display())).with_source(error)
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for MakeTls {
+    type Stream = Stream<S>;
+    type TlsConnect = Connect;
+    type Error = io::Error;
+
+    fn make_tls_connect(&mut self, domain: &str) -> io::Result<Connect> {
+        let name = ServerName::try_from(domain.to_owned())
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        Ok(Connect { connector: TlsConnector::from(Arc::clone(&self.0)), name })
+    }
+}
+
+/// One handshake to be made.
+pub struct Connect {
+    connector: TlsConnector,
+    name: ServerName<'static>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for Connect {
+    type Stream = Stream<S>;
+    type Error = io::Error;
+    type Future = Pin<Box<dyn Future<Output = io::Result<Stream<S>>> + Send>>;
+
+    fn connect(self, stream: S) -> Self::Future {
+        Box::pin(async move { self.connector.connect(self.name, stream).await.map(Stream) })
+    }
+}
+
+/// A session's bytes under TLS.
+pub struct Stream<S>(client::TlsStream<S>);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Stream<S> {
+    fn channel_binding(&self) -> ChannelBinding {
+        let certificate = self.0.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        certificate
+            .and_then(|certificate| binding::server_end_point(certificate))
+            .map_or_else(ChannelBinding::none, ChannelBinding::tls_server_end_point)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Stream<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
