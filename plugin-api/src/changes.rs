@@ -1,4 +1,24 @@
-//! The columns that a change stream adds to its rows, and how they are named.
+//! Change streams: the columns that they add to their rows, and folding.
+//!
+//! A change is a flat row: the row as it is after the change, beside change columns that are known by the field
+//! metadata [`META_CHANGE`](crate::types::META_CHANGE), whose value is the column's name of the constants below.
+//! - `insert`, `snapshot`: every value of the row is sent.
+//! - `update`: a value that the source did not send is null and has its bit in [`UNCHANGED`]. When the key changed,
+//!   [`BEFORE`] holds the old key; otherwise it may be null.
+//! - `delete`: the row's columns hold the key of the row that went; the other values may be null.
+//!
+//! Because a value may be missing in any row, every field of a change schema is nullable; NOT NULL is in the metadata
+//! `hub:nullable`. [`row_schema`] tells the shape of the table behind it.
+
+mod fold;
+mod schema;
+mod view;
+
+pub use fold::{Folded, Input, Moves, Run, Step, Updates, fold};
+pub use schema::{
+    change_columns, change_schema, change_schema_with_patch, is_change_schema, row_columns, row_schema,
+};
+pub use view::{Changes, Op};
 
 /// Name of the column that says what happened: `insert`, `update`, `delete` or `snapshot` (Utf8).
 pub const OP: &str = "__op";

@@ -1,0 +1,3 @@
+//! Tests of the contract from the outside, as an author sees it.
+
+mod fold;
