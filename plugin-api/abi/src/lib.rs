@@ -16,7 +16,9 @@ mod rows;
 pub use message::Message;
 pub use note::{NOTE_PREFIX, NOTE_SUFFIX, Note, note_bytes, note_length};
 pub use object::{Object, ObjectRef, make_object};
-pub use root::{Answer, PluginRoot, PluginRootRef, construct, library_header, root_module};
+pub use root::{
+    Answer, PluginRoot, PluginRootRef, RootError, RootSymbol, construct, library_header, root_module,
+};
 pub use rows::Rows;
 
 /// What the export macro expands to needs these; nobody else does.

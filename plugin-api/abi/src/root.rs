@@ -1,6 +1,6 @@
 use abi_stable::{
     StableAbi, declare_root_module_statics,
-    library::{CheckTypeLayout, LibHeader, LibraryError, RootModule, RootModuleResult},
+    library::{AbiHeaderRef, CheckTypeLayout, LibHeader, LibraryError, RootModule, RootModuleResult},
     prefix_type::PrefixTypeTrait,
     sabi_types::VersionStrings,
     std_types::{RResult, RString},
@@ -48,12 +48,28 @@ pub const fn library_header(constructor: extern "C" fn() -> RootModuleResult) ->
     unsafe { LibHeader::from_constructor::<PluginRootRef>(constructor, CheckTypeLayout::Yes) }
 }
 
+/// What [`crate::ROOT_SYMBOL`] is read as: a reference to the header, not yet known to be one.
+pub type RootSymbol = AbiHeaderRef;
+
+/// Why the root of an opened library is not used.
+pub enum RootError {
+    /// The types of the interface do not have the layout of this side; the text says in what.
+    Layout(String),
+    /// The library's own code failed.
+    Failed(String),
+}
+
 impl PluginRootRef {
-    /// Reads the root of an opened library after checking its layout.
+    /// The root of an opened library, which must never be closed. Checks the layout of every type first, and never
+    /// goes through `abi_stable`'s loader, which remembers one library a process.
     ///
     /// # Errors
-    /// When the layout is not this revision's; the text says in what.
-    pub fn from_header(header: &'static LibHeader) -> Result<Self, LibraryError> {
-        header.init_root_module::<Self>()
+    /// When the layout is not this revision's, or the library's own code fails.
+    pub fn from_symbol(symbol: RootSymbol) -> Result<Self, RootError> {
+        let layout = |error: LibraryError| RootError::Layout(error.to_string());
+        symbol.upgrade().map_err(layout)?.init_root_module::<Self>().map_err(|error| match error {
+            LibraryError::RootModule { err, .. } => RootError::Failed(err.to_string()),
+            other => layout(other),
+        })
     }
 }

@@ -1,0 +1,131 @@
+//! The host's own copies of libraries, by content: what is opened never changes under a running host.
+
+use std::{
+    fmt::Write as _,
+    fs::{self, File},
+    io::{self, Read, Seek, SeekFrom, Write},
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+
+/// The SHA-256 of a whole file in hex.
+pub(super) fn sha256(file: &mut File) -> io::Result<String> {
+    file.seek(SeekFrom::Start(0))?;
+    copy_hashed(file, &mut io::sink())
+}
+
+fn copy_hashed(from: &mut impl Read, to: &mut impl Write) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 128 * 1024];
+    loop {
+        let count = match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        hasher.update(&buffer[..count]);
+        to.write_all(&buffer[..count])?;
+    }
+    let mut hex = String::with_capacity(64);
+    for byte in hasher.finalize() {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    Ok(hex)
+}
+
+/// What went wrong with a copy.
+#[derive(Debug)]
+pub(super) enum CacheError {
+    /// The source has another hash by now.
+    SourceChanged,
+    /// The cache cannot be used.
+    Io(PathBuf, io::Error),
+}
+
+/// `<cache>/plugins`.
+#[derive(Clone, Debug)]
+pub(super) struct LibraryCache {
+    folder: PathBuf,
+}
+
+impl LibraryCache {
+    pub(super) fn new(cache: &Path) -> Self {
+        Self { folder: cache.join("plugins") }
+    }
+
+    /// The path of a copy of `source`, whose hash is `expected`. A copy that is there is verified, and made again
+    /// when it is not what its name says.
+    pub(super) fn copy(&self, source: &mut File, expected: &str) -> Result<PathBuf, CacheError> {
+        let path = self.folder.join(expected);
+        let failed = |error| CacheError::Io(self.folder.clone(), error);
+        match File::open(&path).and_then(|mut file| sha256(&mut file)) {
+            Ok(found) if found == expected => return Ok(path),
+            Ok(_) => {
+                tracing::warn!(path = %path.display(), "A cached library was not what its name says; it is copied again")
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(CacheError::Io(path, error)),
+        }
+        create_private(&self.folder).map_err(failed)?;
+        let mut copy = tempfile::NamedTempFile::new_in(&self.folder).map_err(failed)?;
+        source.seek(SeekFrom::Start(0)).map_err(failed)?;
+        if copy_hashed(source, copy.as_file_mut()).map_err(failed)? != expected {
+            return Err(CacheError::SourceChanged);
+        }
+        copy.as_file().sync_all().map_err(failed)?;
+        copy.persist(&path).map_err(|error| failed(error.error))?;
+        Ok(path)
+    }
+}
+
+/// Nobody else may put a library where this host opens it.
+fn create_private(folder: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cached(folder: &Path) -> Vec<PathBuf> {
+        let mut paths: Vec<_> =
+            fs::read_dir(folder.join("plugins")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        paths
+    }
+
+    #[test]
+    fn copy_is_named_after_its_content_and_verified() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("abc");
+        fs::write(&source, "abc").unwrap();
+        let cache = LibraryCache::new(folder.path());
+        let mut file = File::open(&source).unwrap();
+        let hash = sha256(&mut file).unwrap();
+        assert_eq!(hash, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+
+        let copy = cache.copy(&mut file, &hash).unwrap();
+        assert_eq!(fs::read_to_string(&copy).unwrap(), "abc");
+        fs::write(&copy, "abd").unwrap();
+        assert_eq!(cache.copy(&mut file, &hash).unwrap(), copy);
+        assert_eq!(fs::read_to_string(&copy).unwrap(), "abc");
+        assert_eq!(cached(folder.path()), [copy]);
+    }
+
+    #[test]
+    fn source_that_changed_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("abc");
+        fs::write(&source, "abc").unwrap();
+        let mut file = File::open(&source).unwrap();
+        let error = LibraryCache::new(folder.path()).copy(&mut file, "00").unwrap_err();
+        assert!(matches!(error, CacheError::SourceChanged));
+        assert!(cached(folder.path()).is_empty());
+    }
+}

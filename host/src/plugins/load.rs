@@ -1,0 +1,239 @@
+//! Takes one file through the steps, in their order.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use hub_plugin_api::{Canceller, Connector, ConnectorSpec, Error, ErrorKind, ffi::import_plugin};
+use object::ReadCache;
+
+use super::{
+    cache::{CacheError, LibraryCache, sha256},
+    container::{Container, Target, starts_like_a_library},
+    file::{self, OpenFile, Stamp},
+    lock::FolderLock,
+    native::{self, OpenError},
+    note::{self, HostApi},
+    report::{FileReport, LoadStep, PluginNote, Refusal, Verdict},
+    supervisor::Supervisor,
+};
+
+/// A library whose connectors can be used.
+pub(super) struct LoadedPlugin {
+    pub(super) supervisor: Supervisor,
+    pub(super) connectors: Vec<(ConnectorSpec, Arc<dyn Connector>)>,
+}
+
+/// Loads files, each content once.
+pub(super) struct Loader {
+    host: HostApi,
+    target: Target,
+    cache: LibraryCache,
+    timeout: Duration,
+    grace: Option<Duration>,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// What became of a content when it was opened. It is not opened again: its library is still there.
+    outcomes: HashMap<String, Result<Arc<LoadedPlugin>, Refusal>>,
+    /// Hashes of files that have not changed since they were read.
+    hashes: HashMap<PathBuf, (Stamp, String)>,
+}
+
+impl Loader {
+    pub(super) fn new(cache: &Path, timeout: Duration, grace: Option<Duration>) -> Self {
+        Self {
+            host: HostApi::current(),
+            target: Target::host(),
+            cache: LibraryCache::new(cache),
+            timeout,
+            grace,
+            known: Mutex::default(),
+        }
+    }
+
+    /// Takes a file through all steps. `unsettled`: it changed while it was watched.
+    pub(super) fn load(
+        &self,
+        path: &Path,
+        unsettled: bool,
+        lock: &FolderLock,
+    ) -> (FileReport, Option<Arc<LoadedPlugin>>) {
+        let mut report = FileReport::new(path.to_owned());
+        match self.steps(path, unsettled, lock, &mut report) {
+            Ok(plugin) => (report, Some(plugin)),
+            Err(refusal) => {
+                report.verdict = Verdict::Refused(refusal);
+                (report, None)
+            }
+        }
+    }
+
+    fn steps(
+        &self,
+        path: &Path,
+        unsettled: bool,
+        lock: &FolderLock,
+        report: &mut FileReport,
+    ) -> Result<Arc<LoadedPlugin>, Refusal> {
+        let mut open = file::open(path)?;
+        report.candidate |= starts_like_a_library(&open.start);
+        if unsettled && report.candidate {
+            return Err(file::still_written());
+        }
+        file::not_empty(&open.stamp)?;
+        report.pass(LoadStep::File, format!("{} bytes", open.stamp.bytes));
+
+        let note = self.inspect(&open, report)?;
+
+        let hash = self.hash(path, &mut open)?;
+        report.sha256 = Some(hash.clone());
+        report.pass(LoadStep::Lock, lock.check(&hash, &note)?.unwrap_or_else(|| "not asked for".into()));
+
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).outcomes.get(&hash).cloned();
+        let outcome = match known {
+            Some(outcome) => outcome,
+            None => {
+                let copy = self.copy(&mut open, &hash)?;
+                let outcome = self.open(copy, &note);
+                let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+                known.outcomes.insert(hash, outcome.clone());
+                outcome
+            }
+        };
+        let reached = outcome.as_ref().map_or_else(|refusal| refusal.step, |_| LoadStep::Manifest);
+        for (step, found) in [(LoadStep::Open, "opened"), (LoadStep::Layout, "as this host's")] {
+            if step < reached {
+                report.pass(step, found);
+            }
+        }
+        let plugin = outcome?;
+        let ids: Vec<_> = plugin.connectors.iter().map(|(spec, _)| spec.id.as_str()).collect();
+        report.pass(LoadStep::Manifest, ids.join(", "));
+        Ok(plugin)
+    }
+
+    /// Steps `container` and `note`.
+    fn inspect(&self, open: &OpenFile, report: &mut FileReport) -> Result<PluginNote, Refusal> {
+        let file = open.file.try_clone().map_err(|error| file::unreadable(&error))?;
+        let data = ReadCache::new(file);
+        let container = Container::read(&data, &open.start, self.target)?;
+        report.pass(LoadStep::Container, container.found());
+        let note = note::read(container.note()?, container.note_section())?;
+        report.note = Some(note.clone());
+        report.pass(LoadStep::Note, note::check(&note, &self.host)?);
+        Ok(note)
+    }
+
+    /// The hash of the whole file, which must not have changed since it was looked at.
+    fn hash(&self, path: &Path, open: &mut OpenFile) -> Result<String, Refusal> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).hashes.get(path).cloned();
+        if let Some((stamp, hash)) = known
+            && stamp == open.stamp
+        {
+            return Ok(hash);
+        }
+        let hash = sha256(&mut open.file).map_err(|error| file::unreadable(&error))?;
+        let now = open.file.metadata().map_err(|error| file::unreadable(&error))?;
+        if Stamp::of(&now) != open.stamp {
+            return Err(file::still_written());
+        }
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.hashes.insert(path.to_owned(), (open.stamp, hash.clone()));
+        Ok(hash)
+    }
+
+    fn copy(&self, open: &mut OpenFile, hash: &str) -> Result<PathBuf, Refusal> {
+        self.cache.copy(&mut open.file, hash).map_err(|error| match error {
+            CacheError::SourceChanged => file::still_written(),
+            CacheError::Io(path, error) => Refusal::new(
+                LoadStep::Open,
+                format!("Could not be copied to the cache `{}`: {error}", path.display()),
+            )
+            .hint("Make room in the cache folder, or let the user that runs the hub write it"),
+        })
+    }
+
+    /// Steps `open`, `layout` and `manifest`: the first code of the plugin runs here, on a thread that can be given up.
+    fn open(&self, copy: PathBuf, note: &PluginNote) -> Result<Arc<LoadedPlugin>, Refusal> {
+        let supervisor = match self.grace {
+            Some(grace) => Supervisor::with_grace(&note.plugin, grace),
+            None => Supervisor::new(&note.plugin),
+        };
+        let opening = move || {
+            let refused = native::open(&copy).map_err(refuse_opening);
+            Ok(refused.and_then(|object| import_plugin(object).map_err(|error| refuse_manifest(&error))))
+        };
+        let imported =
+            supervisor.call("load", Canceller::none(), Some(self.timeout), opening).map_err(|error| {
+                let reason = match error.kind {
+                    ErrorKind::PluginHung => {
+                        format!("Did not finish loading within {} s", self.timeout.as_secs_f64())
+                    }
+                    _ => format!("Could not be loaded: {error}"),
+                };
+                Refusal::new(LoadStep::Open, reason)
+                    .hint("Its code hangs or fails while it starts: report it to the plugin's author")
+            })??;
+        let connectors: Vec<_> =
+            imported.connectors.into_iter().map(|connector| (connector.spec(), connector)).collect();
+        check_manifest(&connectors, note)?;
+        Ok(Arc::new(LoadedPlugin { supervisor, connectors }))
+    }
+}
+
+fn refuse_opening(error: OpenError) -> Refusal {
+    match error {
+        OpenError::Loader(text) => {
+            Refusal::new(LoadStep::Open, format!("Was not opened by the system: {text}"))
+                .hint("Install what the plugin needs, or get a build for this system")
+        }
+        OpenError::NoRootSymbol => Refusal::new(LoadStep::Open, "Has a note but does not export a plugin")
+            .hint("Build it as `cdylib`, and keep the symbol of `export_connectors!` when stripping"),
+        OpenError::Layout(text) => {
+            Refusal::new(LoadStep::Layout, format!("Does not share this host's binary interface: {text}"))
+                .hint("Build the plugin again with the hub-plugin-api of its revision")
+        }
+        OpenError::Root(text) => refuse_manifest(&Error::from_json(&text)),
+    }
+}
+
+fn refuse_manifest(error: &Error) -> Refusal {
+    let reason = format!("Could not say which connectors it has: {error}");
+    Refusal::new(LoadStep::Manifest, reason)
+        .hint(error.hint.clone().unwrap_or_else(|| "Report it to the plugin's author".into()))
+}
+
+fn check_manifest(
+    connectors: &[(ConnectorSpec, Arc<dyn Connector>)],
+    note: &PluginNote,
+) -> Result<(), Refusal> {
+    let refuse = |reason: String| {
+        Refusal::new(LoadStep::Manifest, reason)
+            .hint("This is a defect of the plugin: report it to its author")
+    };
+    for (spec, _) in connectors {
+        spec.check()
+            .map_err(|error| refuse(format!("Declares something that contradicts itself: {error}")))?;
+    }
+    let mut declared: Vec<_> = connectors.iter().map(|(spec, _)| spec.id.as_str()).collect();
+    let mut noted: Vec<_> = note.connectors.iter().map(String::as_str).collect();
+    declared.sort_unstable();
+    noted.sort_unstable();
+    if let Some(pair) = declared.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(refuse(format!("Declares connector `{}` twice", pair[0])));
+    }
+    if declared != noted {
+        return Err(refuse(format!(
+            "Declares connectors `{}`, and its note names `{}`",
+            declared.join("`, `"),
+            noted.join("`, `")
+        )));
+    }
+    Ok(())
+}
