@@ -32,7 +32,7 @@ pub(super) fn secret(text: &str, folder: &Path) -> Result<SecretReference, Wrong
     match inner.split_once(':') {
         Some(("env", name)) if !name.is_empty() => Ok(SecretReference::Env(name.to_owned())),
         Some(("file", path)) if !path.is_empty() => Ok(SecretReference::File(folder.join(path))),
-        _ => Err((format!("`{text}` is not a reference that is known"), HINT.into())),
+        _ => Err(("It looks like a reference, but is none that is known".into(), HINT.into())),
     }
 }
 

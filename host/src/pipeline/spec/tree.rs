@@ -189,6 +189,10 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<NodeValue, E> {
+        // A whole number beyond 64 bits also arrives here, already rounded.
+        if value.fract() == 0.0 && value.abs() >= 9_007_199_254_740_992.0 {
+            return Err(E::custom("A number has more digits than can be kept; put it in quotes"));
+        }
         Number::from_f64(value).map(NodeValue::Number).ok_or_else(|| E::custom("A number is not finite"))
     }
 
