@@ -1,0 +1,3 @@
+//! End to end, with nothing installed.
+
+mod handover;

@@ -1,0 +1,3 @@
+//! End to end with a real PostgreSQL.
+
+mod server;

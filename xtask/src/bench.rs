@@ -1,0 +1,52 @@
+//! `cargo xtask bench`: builds and runs one benchmark against a server with real durability.
+
+use std::process::Command;
+
+use crate::{
+    Failure, Outcome, cargo, failed,
+    run_folder::RunFolder,
+    server::{self, Answer},
+};
+
+pub(crate) fn run(arguments: &[String]) -> Outcome {
+    let mut name = None;
+    let mut check = false;
+    for argument in arguments {
+        match argument.as_str() {
+            "--check" => check = true,
+            other if name.is_none() && !other.starts_with('-') => name = Some(other),
+            other => return Err(Failure::Usage(format!("`bench` takes no argument `{other}`"))),
+        }
+    }
+    let Some(name) = name else {
+        return Err(Failure::Usage("`bench` needs `list` or a benchmark's name".into()));
+    };
+    let metadata = cargo::metadata()?;
+    // The same packages and features as the tests' build, so nothing is compiled twice.
+    let artifacts = cargo::build(&["--release", "--workspace"])?;
+    let program = cargo::program(&artifacts, "hub-benches")?;
+    if name == "list" {
+        return finish(Command::new(program).arg("list"));
+    }
+    let folder = RunFolder::new(&metadata.target_directory)?;
+    let (plugins, _) = folder.place_libraries(&artifacts)?;
+    let launcher = cargo::program(&artifacts, "hub-test-server")?;
+    let server = match server::start(launcher, "postgres", "bench")? {
+        Answer::Running(server) => server,
+        Answer::Missing(reason) => return failed(format!("There is no `postgres` server: {reason}")),
+    };
+    let mut command = Command::new(program);
+    command
+        .arg(name)
+        .args(check.then_some("--check"))
+        .env("HUB_TEST_PLUGINS", plugins)
+        .env("HUB_TEST_BINARY", cargo::program(&artifacts, "connector-hub")?)
+        .env("HUB_TEST_DATA", cargo::program(&artifacts, "hub-test-data")?)
+        .envs(server.environment.iter().map(|(name, value)| (name, value)));
+    finish(&mut command)
+}
+
+fn finish(command: &mut Command) -> Outcome {
+    let status = command.status()?;
+    if status.success() { Ok(()) } else { failed(format!("The benchmark ended with {status}")) }
+}
