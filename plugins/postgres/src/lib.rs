@@ -7,3 +7,4 @@ mod error;
 mod sql;
 mod tls;
 mod types;
+mod wire;

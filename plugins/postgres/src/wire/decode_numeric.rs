@@ -1,0 +1,173 @@
+//! `numeric` as `numeric_send` writes it: digits to the base of 10,000, the weight of the first, sign and scale.
+
+use std::io::Write;
+
+use hub_plugin_api::arrow::datatypes::i256;
+
+use super::decode_column::Input;
+
+const NEGATIVE: u16 = 0x4000;
+const NAN: u16 = 0xc000;
+const INFINITY: u16 = 0xd000;
+const NEGATIVE_INFINITY: u16 = 0xf000;
+
+/// A value's parts. Digits stay as they are on the wire, two bytes each.
+pub(super) struct Numeric<'a> {
+    digits: &'a [u8],
+    /// The power of 10,000 of the first digit.
+    weight: i32,
+    sign: u16,
+    /// Digits behind the point that are shown.
+    scale: usize,
+}
+
+impl<'a> Numeric<'a> {
+    pub(super) fn parse(value: &'a [u8]) -> Result<Self, &'static str> {
+        const MALFORMED: &str = "a numeric is not as the protocol has it";
+        let (head, digits) = value.split_first_chunk::<8>().ok_or(MALFORMED)?;
+        let part = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
+        if digits.len() != 2 * usize::from(part(0)) {
+            return Err(MALFORMED);
+        }
+        Ok(Self {
+            digits,
+            weight: i32::from(part(2).cast_signed()),
+            sign: part(4),
+            scale: usize::from(part(6)),
+        })
+    }
+
+    fn digits(&self) -> impl Iterator<Item = u16> + 'a {
+        self.digits.chunks_exact(2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
+    }
+
+    fn count(&self) -> i32 {
+        (self.digits.len() / 2) as i32
+    }
+
+    fn special(&self) -> Option<&'static str> {
+        match self.sign {
+            NAN => Some("NaN"),
+            INFINITY => Some("Infinity"),
+            NEGATIVE_INFINITY => Some("-Infinity"),
+            _ => None,
+        }
+    }
+
+    /// The power of ten that the digits, read as one whole number, are to be multiplied with to have `scale` digits
+    /// behind the point.
+    fn exponent(&self, scale: u8) -> i32 {
+        4 * (self.weight - self.count() + 1) + i32::from(scale)
+    }
+}
+
+/// The value as a whole number of 10⁻ˢᶜᵃˡᵉ.
+pub(super) fn to_i128(numeric: &Numeric<'_>, precision: u8, scale: u8) -> Result<i128, String> {
+    if let Some(special) = numeric.special() {
+        return Err(not_a_number(special, precision, scale));
+    }
+    let exponent = numeric.exponent(scale);
+    // Four digits to the base of 10,000 fit into 64 bits, whose multiplication is the faster one.
+    let whole = if numeric.count() <= 4 {
+        Some(u128::from(numeric.digits().fold(0u64, |sum, digit| sum * 10_000 + u64::from(digit))))
+    } else {
+        numeric.digits().try_fold(0u128, |sum, digit| sum.checked_mul(10_000)?.checked_add(u128::from(digit)))
+    };
+    let power = 10u128.checked_pow(exponent.unsigned_abs());
+    let scaled = match (whole, power) {
+        (Some(whole), Some(power)) if exponent >= 0 => whole.checked_mul(power),
+        (Some(whole), Some(power)) if whole % power == 0 => Some(whole / power),
+        (Some(0), None) => Some(0),
+        // More digits than 128 bits hold may still fit once the zeros behind the last one that counts are gone.
+        (None, _) => return to_i256(numeric, precision, scale)?.to_i128().ok_or_else(|| too_long(precision, scale)),
+        _ => None,
+    };
+    let limit = 10u128.pow(u32::from(precision));
+    let value = scaled.filter(|value| *value < limit).ok_or_else(|| too_long(precision, scale))?.cast_signed();
+    Ok(if numeric.sign == NEGATIVE { -value } else { value })
+}
+
+/// The value as a whole number of 10⁻ˢᶜᵃˡᵉ.
+pub(super) fn to_i256(numeric: &Numeric<'_>, precision: u8, scale: u8) -> Result<i256, String> {
+    if let Some(special) = numeric.special() {
+        return Err(not_a_number(special, precision, scale));
+    }
+    let overflow = || too_long(precision, scale);
+    let power = |exponent: u32| i256::from_i128(10).checked_pow(exponent);
+    let base = i256::from_i128(10_000);
+    let mut value = i256::ZERO;
+    let mut place = 4 * numeric.weight + i32::from(scale);
+    for digit in numeric.digits() {
+        let digit = i256::from_i128(i128::from(digit));
+        if place >= 0 {
+            value = value.checked_mul(base).and_then(|value| value.checked_add(digit)).ok_or_else(overflow)?;
+        } else if place > -4 {
+            // This digit lies across the last place that counts.
+            let divisor = power(place.unsigned_abs()).ok_or_else(overflow)?;
+            let keep = power((place + 4).unsigned_abs()).ok_or_else(overflow)?;
+            if digit % divisor != i256::ZERO {
+                return Err(overflow());
+            }
+            value = value
+                .checked_mul(keep)
+                .and_then(|value| value.checked_add(digit / divisor))
+                .ok_or_else(overflow)?;
+        } else if digit != i256::ZERO {
+            return Err(overflow());
+        }
+        place -= 4;
+    }
+    // Zeros between the last digit sent and the last place that counts.
+    if place >= -3 && value != i256::ZERO {
+        let zeros = power((place + 4).unsigned_abs()).ok_or_else(overflow)?;
+        value = value.checked_mul(zeros).ok_or_else(overflow)?;
+    }
+    let limit = power(u32::from(precision)).ok_or_else(overflow)?;
+    if value >= limit {
+        return Err(overflow());
+    }
+    Ok(if numeric.sign == NEGATIVE { -value } else { value })
+}
+
+fn not_a_number(special: &str, precision: u8, scale: u8) -> String {
+    format!("`{special}` cannot be carried as decimal({precision},{scale})")
+}
+
+fn too_long(precision: u8, scale: u8) -> String {
+    format!("a numeric has more digits than decimal({precision},{scale})")
+}
+
+/// The value as the server writes it.
+pub(super) fn write_text(numeric: &Numeric<'_>, out: &mut Vec<u8>) {
+    if let Some(special) = numeric.special() {
+        out.extend_from_slice(special.as_bytes());
+        return;
+    }
+    if numeric.sign == NEGATIVE {
+        out.push(b'-');
+    }
+    let digit = |power: i32| {
+        let at = usize::try_from(numeric.weight - power).ok();
+        let pair = at.and_then(|at| numeric.digits.get(2 * at..2 * at + 2));
+        pair.map_or(0, |pair| u16::from_be_bytes([pair[0], pair[1]]))
+    };
+    // Writing into memory does not fail.
+    if numeric.weight < 0 {
+        out.push(b'0');
+    } else {
+        let _ = write!(out, "{}", digit(numeric.weight));
+        for power in (0..numeric.weight).rev() {
+            let _ = write!(out, "{:04}", digit(power));
+        }
+    }
+    if numeric.scale > 0 {
+        out.push(b'.');
+        let end = out.len() + numeric.scale;
+        let mut power = -1;
+        while out.len() < end {
+            let _ = write!(out, "{:04}", digit(power));
+            power -= 1;
+        }
+        out.truncate(end);
+    }
+}
