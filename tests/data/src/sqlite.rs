@@ -1,6 +1,6 @@
 use std::{fmt::Display, fs, path::Path};
 
-use rusqlite::{Connection, ToSql, params_from_iter};
+use rusqlite::{Connection, OpenFlags, ToSql, params_from_iter};
 
 use crate::lineitem;
 
@@ -48,6 +48,36 @@ pub(crate) fn write(file: &Path, rows: u64) -> Result<(), Box<dyn std::error::Er
     drop(insert);
     transaction.commit()?;
     Ok(())
+}
+
+/// Counts the rows of both tables `lineitem`.
+///
+/// # Errors
+/// When they do not hold the same rows.
+pub(crate) fn compare(left: &Path, right: &Path) -> Result<i64, Box<dyn std::error::Error>> {
+    let database = Connection::open_with_flags(left, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    database.execute("ATTACH DATABASE ? AS other", [right.to_string_lossy()])?;
+    let columns: Vec<&str> = lineitem::COLUMNS.iter().map(|column| column.0).collect();
+    let different: Vec<String> =
+        columns.iter().map(|column| format!("a.{column} IS NOT b.{column}")).collect();
+    // The key is in both tables, so each row of the one has at most one partner in the other.
+    let (rows, others, unequal): (i64, i64, i64) = database.query_row(
+        &format!(
+            "SELECT (SELECT count(*) FROM main.lineitem), (SELECT count(*) FROM other.lineitem),
+               (SELECT count(*) FROM main.lineitem a LEFT JOIN other.lineitem b
+                  ON a.l_orderkey = b.l_orderkey AND a.l_linenumber = b.l_linenumber
+                WHERE {})",
+            different.join(" OR ")
+        ),
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    )?;
+    if rows == others && unequal == 0 {
+        Ok(rows)
+    } else {
+        Err(format!("{rows} rows on the one side, {others} on the other, {unequal} are missing or differ")
+            .into())
+    }
 }
 
 fn text(value: impl Display) -> String {
