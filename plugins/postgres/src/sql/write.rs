@@ -1,0 +1,181 @@
+//! Statements of the writer. Names are quoted, values bound; types come quoted from the catalogue.
+
+use super::identifier;
+
+/// The number of a row in a staging table.
+pub(crate) const ORDER: &str = "__hub_n";
+
+/// A column of a staging table or of one to be created.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NewColumn {
+    /// Unquoted.
+    pub name: String,
+    /// As SQL.
+    pub type_name: String,
+    /// NOT NULL.
+    pub required: bool,
+}
+
+fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    names.into_iter().map(identifier).collect::<Vec<_>>().join(", ")
+}
+
+/// Makes the table that tokens are kept in. `table` is quoted.
+pub(crate) fn create_commits(table: &str) -> String {
+    format!(
+        "CREATE TABLE IF NOT EXISTS {table} (pipeline text NOT NULL, lane integer NOT NULL, fence bigint NOT NULL, \
+         generation bigint NOT NULL, n bigint NOT NULL, token json, committed_at timestamp with time zone, \
+         PRIMARY KEY (pipeline, lane))"
+    )
+}
+
+/// Raises the fence of a lane: binds pipeline and lane, returns fence and token.
+pub(crate) fn take_lane(table: &str) -> String {
+    format!(
+        "INSERT INTO {table} AS lane (pipeline, lane, fence, generation, n) VALUES ($1, $2, 1, 0, 0) \
+         ON CONFLICT (pipeline, lane) DO UPDATE SET fence = lane.fence + 1 RETURNING fence, token::text"
+    )
+}
+
+/// Stores a token if the fence is still ours: binds pipeline, lane, fence, generation, n and token.
+pub(crate) fn store_token(table: &str) -> String {
+    format!(
+        "UPDATE {table} SET generation = $4, n = $5, token = $6::text::json, committed_at = clock_timestamp() \
+         WHERE pipeline = $1 AND lane = $2 AND fence = $3"
+    )
+}
+
+/// Oid, kind and whether rows are seen through row security, by schema and name.
+pub(crate) const FIND_TABLE: &str = "SELECT c.oid, c.relkind::text FROM pg_catalog.pg_class c \
+     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2";
+
+/// The columns of a table, by its oid, with the base types of domains and the elements of arrays.
+pub(crate) const COLUMNS: &str = "SELECT a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), \
+     a.attnotnull OR b.required, a.atthasdef OR a.attidentity <> '', a.attgenerated::text, a.attidentity::text, \
+     b.oid, b.typname::text, b.typtype::text, b.modifier, \
+     pg_catalog.quote_ident(bn.nspname) || '.' || pg_catalog.quote_ident(b.typname), \
+     e.oid, e.typname::text, e.typtype::text, pg_catalog.format_type(e.oid, b.modifier), \
+     pg_catalog.quote_ident(en.nspname) || '.' || pg_catalog.quote_ident(e.typname) \
+     FROM pg_catalog.pg_attribute a CROSS JOIN LATERAL ( \
+       WITH RECURSIVE base AS ( \
+         SELECT t.oid, t.typname, t.typtype, t.typcategory, t.typnamespace, t.typelem, t.typbasetype, t.typtypmod, \
+                a.atttypmod AS modifier, t.typnotnull AS required \
+         FROM pg_catalog.pg_type t WHERE t.oid = a.atttypid \
+         UNION ALL \
+         SELECT t.oid, t.typname, t.typtype, t.typcategory, t.typnamespace, t.typelem, t.typbasetype, t.typtypmod, \
+                base.typtypmod, t.typnotnull OR base.required \
+         FROM pg_catalog.pg_type t JOIN base ON t.oid = base.typbasetype WHERE base.typtype = 'd') \
+       SELECT * FROM base WHERE typtype <> 'd') b \
+     JOIN pg_catalog.pg_namespace bn ON bn.oid = b.typnamespace \
+     LEFT JOIN pg_catalog.pg_type e ON e.oid = b.typelem AND b.typcategory = 'A' \
+     LEFT JOIN pg_catalog.pg_namespace en ON en.oid = e.typnamespace \
+     WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum";
+
+/// The column names of every unique index that a conflict can be found by, by the table's oid.
+pub(crate) const UNIQUE_INDEXES: &str = "SELECT array_agg(a.attname::text ORDER BY a.attnum) \
+     FROM pg_catalog.pg_index i JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid \
+     AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]) \
+     WHERE i.indrelid = $1 AND i.indisunique AND i.indimmediate AND i.indisvalid AND i.indpred IS NULL \
+     AND i.indexprs IS NULL GROUP BY i.indexrelid ORDER BY i.indexrelid";
+
+/// Whether a type of this name can be a column's: its kind, by a declared name; no row when there is none.
+pub(crate) const FIND_TYPE: &str =
+    "SELECT t.typtype::text FROM pg_catalog.pg_type t WHERE t.oid = pg_catalog.to_regtype($1::text)::oid";
+
+/// Holds other lanes of the same table back until this transaction ends: binds a text.
+pub(crate) const LOCK_NAME: &str =
+    "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
+
+/// Makes a table.
+pub(crate) fn create_table(table: &str, columns: &[NewColumn], key: &[String]) -> String {
+    let mut parts: Vec<_> = columns.iter().map(definition).collect();
+    if !key.is_empty() {
+        parts.push(format!("PRIMARY KEY ({})", list(key.iter().map(String::as_str))));
+    }
+    format!("CREATE TABLE {table} ({})", parts.join(", "))
+}
+
+fn definition(column: &NewColumn) -> String {
+    let required = if column.required { " NOT NULL" } else { "" };
+    format!("{} {}{required}", identifier(&column.name), column.type_name)
+}
+
+/// Adds a column.
+pub(crate) fn add_column(table: &str, column: &NewColumn) -> String {
+    format!("ALTER TABLE {table} ADD COLUMN {}", definition(column))
+}
+
+/// Widens a column.
+pub(crate) fn widen_column(table: &str, name: &str, type_name: &str) -> String {
+    format!("ALTER TABLE {table} ALTER COLUMN {} TYPE {type_name}", identifier(name))
+}
+
+/// Makes a staging table of this session, which is empty in every new transaction.
+pub(crate) fn create_stage(stage: &str, columns: &[NewColumn]) -> String {
+    let order = NewColumn { name: ORDER.into(), type_name: "bigint".into(), required: true };
+    let columns: Vec<_> = std::iter::once(&order).chain(columns).map(definition).collect();
+    format!("CREATE TEMPORARY TABLE {stage} ({}) ON COMMIT DELETE ROWS", columns.join(", "))
+}
+
+/// Takes rows in binary form.
+pub(crate) fn copy_into<'a>(table: &str, columns: impl IntoIterator<Item = &'a str>) -> String {
+    format!("COPY {table} ({}) FROM STDIN (FORMAT binary)", list(columns))
+}
+
+/// A column on its way from a staging table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Staged {
+    /// Unquoted.
+    pub name: String,
+    /// What the staged text is cast to.
+    pub cast: Option<String>,
+}
+
+impl Staged {
+    fn value(&self) -> String {
+        match &self.cast {
+            Some(cast) => format!("s.{}::{cast}", identifier(&self.name)),
+            None => format!("s.{}", identifier(&self.name)),
+        }
+    }
+}
+
+/// Moves staged rows in their order.
+pub(crate) fn insert_staged(table: &str, stage: &str, columns: &[Staged]) -> String {
+    let values: Vec<_> = columns.iter().map(Staged::value).collect();
+    format!(
+        "INSERT INTO {table} ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {stage} s ORDER BY s.{}",
+        list(columns.iter().map(|column| column.name.as_str())),
+        values.join(", "),
+        identifier(ORDER),
+    )
+}
+
+/// Puts the last staged row of each key in place of what is there.
+pub(crate) fn merge_staged(table: &str, stage: &str, columns: &[Staged], key: &[String]) -> String {
+    let values: Vec<_> =
+        columns.iter().map(|column| format!("{} AS {}", column.value(), identifier(&column.name))).collect();
+    let names = list(columns.iter().map(|column| column.name.as_str()));
+    let keys = list(key.iter().map(String::as_str));
+    format!(
+        "INSERT INTO {table} AS t ({names}) OVERRIDING SYSTEM VALUE SELECT {names} FROM (SELECT DISTINCT ON ({keys}) {names} \
+         FROM (SELECT {}, s.{order} FROM {stage} s) v ORDER BY {keys}, {order} DESC) l {}",
+        values.join(", "),
+        on_conflict(columns, key),
+        order = identifier(ORDER),
+    )
+}
+
+fn on_conflict(columns: &[Staged], key: &[String]) -> String {
+    let assignments: Vec<_> = columns
+        .iter()
+        .filter(|column| !key.contains(&column.name))
+        .map(|column| format!("{name} = EXCLUDED.{name}", name = identifier(&column.name)))
+        .collect();
+    let keys = list(key.iter().map(String::as_str));
+    if assignments.is_empty() {
+        format!("ON CONFLICT ({keys}) DO NOTHING")
+    } else {
+        format!("ON CONFLICT ({keys}) DO UPDATE SET {}", assignments.join(", "))
+    }
+}

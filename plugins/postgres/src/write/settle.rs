@@ -1,0 +1,310 @@
+//! How sent rows become settled: taken by the server, put off for a foreign key, or refused one by one.
+
+use hub_plugin_api::{Error, ErrorKind, RejectedRow, Result, WriteMode};
+use tokio_postgres::error::SqlState;
+
+use super::{
+    copy::CopyRows,
+    segment::{Chunk, RowPlace, Segment},
+    writer::{Open, PostgresWriter, sending},
+};
+use crate::{sql, wire::encode::CellError, wire::encode_plan::ColumnPlan};
+
+/// Bytes of rows after which a COPY is ended: what is kept to find a refused row.
+const SEGMENT_BYTES: usize = 8 << 20;
+/// Bytes of rows that may wait for the row that their foreign key names.
+const DEFERRED_BYTES: usize = 24 << 20;
+
+const SAVE: &str = "SAVEPOINT hub_rows";
+const KEEP: &str = "RELEASE SAVEPOINT hub_rows";
+const UNDO: &str = "ROLLBACK TO SAVEPOINT hub_rows; RELEASE SAVEPOINT hub_rows";
+
+/// Why the server did not take rows.
+pub(super) struct Refusal {
+    kind: ErrorKind,
+    reason: String,
+    foreign_key: bool,
+}
+
+impl Refusal {
+    /// Sorts errors of the rows from all others.
+    ///
+    /// # Errors
+    /// What is not the rows' fault.
+    pub(super) fn sort(destination: &str, error: &tokio_postgres::Error) -> Result<Self> {
+        let mapped = sending(destination, error);
+        match error.code() {
+            Some(code) if is_of_rows(code) => Ok(Self {
+                kind: mapped.kind,
+                reason: mapped.to_string(),
+                foreign_key: *code == SqlState::FOREIGN_KEY_VIOLATION,
+            }),
+            _ => Err(mapped),
+        }
+    }
+}
+
+/// Classes of data, constraints, views' checks, raised by triggers, and rows larger than a page can hold.
+fn is_of_rows(code: &SqlState) -> bool {
+    matches!(code.code().get(..2), Some("22" | "23" | "44" | "54")) || *code == SqlState::RAISE_EXCEPTION
+}
+
+impl PostgresWriter {
+    /// Sends a batch through the open COPY, and ends it when enough was sent.
+    pub(super) async fn send(&mut self, chunk: Chunk) -> Result<()> {
+        let Some(Open { table, copy, segment }) = &mut self.open else {
+            return Err(Error::internal("Rows were sent without a COPY"));
+        };
+        let table = &self.tables[*table];
+        let order =
+            table.stage.as_ref().map(|_| segment.chunks.iter().map(|one| one.batch.num_rows() as i64).sum());
+        let place = segment.chunks.len() as u32;
+        let rejected = &mut self.rejected;
+        let refused = &mut segment.refused;
+        let refuse = |row: usize, error: CellError| {
+            refused.insert((place, row as u32));
+            rejected.push(RejectedRow {
+                stream: table.stream.clone(),
+                row: chunk.first_row + row as u64,
+                kind: ErrorKind::InvalidData,
+                reason: reason(&table.shape.plan, error),
+            });
+        };
+        copy.put(&table.shape.plan, &chunk.batch, 0..chunk.batch.num_rows(), order, refuse)
+            .await?
+            .map_err(|error| sending(&table.shape.destination, &error))?;
+        segment.push(chunk);
+        if segment.bytes >= SEGMENT_BYTES { self.close().await } else { Ok(()) }
+    }
+
+    /// Ends the open COPY, and gives the turn to the stream that has most waiting.
+    pub(super) async fn next_table(&mut self) -> Result<()> {
+        self.close().await?;
+        let waiting = self.tables.iter().enumerate().filter(|(_, table)| !table.waiting.is_empty());
+        let Some((index, _)) = waiting.max_by_key(|(_, table)| table.waiting.bytes) else { return Ok(()) };
+        let waiting = std::mem::take(&mut self.tables[index].waiting);
+        self.waiting_bytes -= waiting.bytes;
+        if self.options.mode != WriteMode::Append && !self.tables[index].deferred.is_empty() {
+            // Later rows of the same key must not overtake.
+            return self.defer(index, waiting).await;
+        }
+        for chunk in waiting.chunks {
+            if self.open.is_none() {
+                self.open(index).await?;
+            }
+            self.send(chunk).await?;
+        }
+        Ok(())
+    }
+
+    async fn open(&mut self, index: usize) -> Result<()> {
+        self.stage(index).await?;
+        let failed = |error| sending(&self.tables[index].shape.destination, &error);
+        self.session.client().batch_execute(SAVE).await.map_err(failed)?;
+        let copy =
+            CopyRows::start(self.session.client(), &self.copy_statement(index)).await.map_err(failed)?;
+        self.open = Some(Open { table: index, copy, segment: Segment::default() });
+        Ok(())
+    }
+
+    /// Makes the staging table where rows do not go straight into place.
+    async fn stage(&mut self, index: usize) -> Result<()> {
+        let shape = &self.tables[index].shape;
+        let straight =
+            !shape.needs_cast() && matches!(self.options.mode, WriteMode::Append | WriteMode::Replace);
+        if straight || self.tables[index].stage.is_some() {
+            return Ok(());
+        }
+        let columns = shape.stage_columns();
+        let stage = self.next_stage();
+        self.session.run(&sql::create_stage(&stage, &columns), "Could not make a staging table").await?;
+        self.tables[index].stage = Some(stage);
+        Ok(())
+    }
+
+    fn copy_statement(&self, index: usize) -> String {
+        let table = &self.tables[index];
+        let names = table.shape.plan.iter().map(|plan| plan.name.as_str());
+        match &table.stage {
+            Some(stage) => sql::copy_into(stage, std::iter::once(sql::ORDER).chain(names)),
+            None => sql::copy_into(&table.shape.destination, names),
+        }
+    }
+
+    /// Ends the open COPY and settles what was sent through it.
+    pub(super) async fn close(&mut self) -> Result<()> {
+        let Some(Open { table, copy, segment }) = self.open.take() else { return Ok(()) };
+        match self.take_over(table, copy).await? {
+            Ok(()) => self.session.run(KEEP, "Could not keep rows").await,
+            Err(refusal) => {
+                self.session.run(UNDO, "Could not take rows back").await?;
+                if refusal.foreign_key {
+                    self.defer(table, segment).await
+                } else {
+                    self.bisect(table, &segment).await
+                }
+            }
+        }
+    }
+
+    /// Ends a COPY, and merges what it staged.
+    async fn take_over(&self, index: usize, copy: CopyRows) -> Result<Result<(), Refusal>> {
+        let table = &self.tables[index];
+        let refuse = |error| Refusal::sort(&table.shape.destination, &error).map(Err);
+        match copy.finish().await {
+            Ok((sent, taken)) if sent != taken => {
+                return Err(Error::new(
+                    ErrorKind::Protocol,
+                    format!("{} took {taken} of {sent} rows without an error", table.shape.destination),
+                ));
+            }
+            Ok(_) => {}
+            Err(error) => return refuse(error),
+        }
+        let Some(stage) = &table.stage else { return Ok(Ok(())) };
+        let shape = &table.shape;
+        let merge = match self.options.mode {
+            WriteMode::Append | WriteMode::Replace => {
+                sql::insert_staged(&shape.destination, stage, &shape.staged)
+            }
+            WriteMode::Upsert | WriteMode::ApplyChanges => {
+                sql::merge_staged(&shape.destination, stage, &shape.staged, &shape.key)
+            }
+        };
+        match self.session.client().batch_execute(&format!("{merge}; TRUNCATE {stage}")).await {
+            Ok(()) => Ok(Ok(())),
+            Err(error) => refuse(error),
+        }
+    }
+
+    /// Keeps rows until the other streams' rows are in place.
+    async fn defer(&mut self, index: usize, segment: Segment) -> Result<()> {
+        self.deferred_bytes += segment.bytes;
+        self.tables[index].deferred.push_back(segment);
+        if self.deferred_bytes > DEFERRED_BYTES { self.settle_deferred().await } else { Ok(()) }
+    }
+
+    /// Tries deferred rows again as long as some of them find their place, then looks for the ones at fault.
+    async fn settle_deferred(&mut self) -> Result<()> {
+        let mut progress = true;
+        while progress && self.deferred_bytes > 0 {
+            progress = false;
+            for index in 0..self.tables.len() {
+                while let Some(segment) = self.tables[index].deferred.pop_front() {
+                    let rows = segment.rows();
+                    match self.try_rows(index, &segment, &rows).await? {
+                        Ok(()) => progress = true,
+                        Err(refusal) if refusal.foreign_key => {
+                            self.tables[index].deferred.push_front(segment);
+                            break;
+                        }
+                        Err(_) => {
+                            self.bisect(index, &segment).await?;
+                            progress = true;
+                        }
+                    }
+                    self.deferred_bytes -= segment.bytes;
+                }
+            }
+        }
+        for index in 0..self.tables.len() {
+            while let Some(segment) = self.tables[index].deferred.pop_front() {
+                self.deferred_bytes -= segment.bytes;
+                self.bisect(index, &segment).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Settles everything that was written so far.
+    pub(super) async fn settle_all(&mut self) -> Result<()> {
+        self.close().await?;
+        while self.waiting_bytes > 0 || self.tables.iter().any(|table| !table.waiting.is_empty()) {
+            self.next_table().await?;
+            self.close().await?;
+        }
+        self.settle_deferred().await
+    }
+
+    /// Settles one stream's rows before its shape changes.
+    pub(super) async fn settle_table(&mut self, index: usize) -> Result<()> {
+        let table = &self.tables[index];
+        let open = self.open.as_ref().is_some_and(|open| open.table == index);
+        if open || !table.waiting.is_empty() || !table.deferred.is_empty() {
+            self.settle_all().await
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Finds the rows at fault by halves, in order; all others are taken.
+    async fn bisect(&mut self, index: usize, segment: &Segment) -> Result<()> {
+        let rows = segment.rows();
+        let mut ranges = vec![0..rows.len()];
+        while let Some(range) = ranges.pop() {
+            if range.is_empty() {
+                continue;
+            }
+            let Err(refusal) = self.try_rows(index, segment, &rows[range.clone()]).await? else { continue };
+            if range.len() == 1 {
+                self.rejected.push(RejectedRow {
+                    stream: self.tables[index].stream.clone(),
+                    row: segment.number(rows[range.start]),
+                    kind: refusal.kind,
+                    reason: refusal.reason,
+                });
+                continue;
+            }
+            let middle = range.start + range.len() / 2;
+            ranges.push(middle..range.end);
+            ranges.push(range.start..middle);
+        }
+        Ok(())
+    }
+
+    /// Sends some rows of a segment, all or nothing.
+    async fn try_rows(
+        &mut self,
+        index: usize,
+        segment: &Segment,
+        rows: &[RowPlace],
+    ) -> Result<Result<(), Refusal>> {
+        if rows.is_empty() {
+            return Ok(Ok(()));
+        }
+        self.stage(index).await?;
+        self.session.run(SAVE, "Could not set a savepoint").await?;
+        let result = self.copy_rows(index, segment, rows).await?;
+        let end = if result.is_ok() { KEEP } else { UNDO };
+        self.session.run(end, "Could not settle rows").await?;
+        Ok(result)
+    }
+
+    async fn copy_rows(
+        &self,
+        index: usize,
+        segment: &Segment,
+        rows: &[RowPlace],
+    ) -> Result<Result<(), Refusal>> {
+        let table = &self.tables[index];
+        let failed = |error| sending(&table.shape.destination, &error);
+        let mut copy =
+            CopyRows::start(self.session.client(), &self.copy_statement(index)).await.map_err(failed)?;
+        let mut sent = 0;
+        for part in rows.chunk_by(|a, b| a.0 == b.0) {
+            let batch = &segment.chunks[part[0].0 as usize].batch;
+            let order = table.stage.as_ref().map(|_| sent);
+            // Rows that do not fit were left out of `rows` when they were sent first.
+            let places = part.iter().map(|(_, row)| *row as usize);
+            copy.put(&table.shape.plan, batch, places, order, |_, _| {}).await?.map_err(failed)?;
+            sent += part.len() as i64;
+        }
+        self.take_over(index, copy).await
+    }
+}
+
+/// A refused value in words.
+pub(super) fn reason(plan: &[ColumnPlan], error: CellError) -> String {
+    let column = &plan[error.column];
+    format!("The value of column `{}` {} (`{}`)", column.name, error.reason, column.target.declared)
+}
