@@ -1,0 +1,13 @@
+//! By Query: any SELECT, with or without a cursor.
+
+mod bound;
+mod options;
+mod plan;
+mod reader;
+mod resolve;
+
+pub use bound::{Borrowed, Bound};
+pub use options::{Parameters, QueryOptions, Ties};
+pub use plan::{QueryPlan, SplitSpec};
+pub use reader::{ReadRequest, open};
+pub use resolve::{Resolved, resolve};

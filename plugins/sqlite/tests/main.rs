@@ -1,0 +1,4 @@
+//! The connector through its public traits, against real files.
+
+mod cursor;
+mod harness;
