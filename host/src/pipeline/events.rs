@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 
-use hub_plugin_api::{Error, ErrorKind, Guarantee, Position, Snapshot, SplitProgress, StreamId, types::Column};
+use hub_plugin_api::{
+    Error, ErrorKind, Guarantee, Position, Snapshot, SplitProgress, StreamId, types::Column,
+};
 use serde::{Deserialize, Serialize};
 
 use super::RunSummary;

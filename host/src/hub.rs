@@ -1,0 +1,207 @@
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use hub_plugin_api::{CheckReport, CheckStep, DiscoverRequest, Result, StreamPage};
+
+use crate::{
+    connection::ConnectionHandle,
+    connection_config::ConnectionConfig,
+    pipeline::{
+        Batches, Catalog, EndpointSpec, Host, PipelineSpec, Preview, Resolved, RunEvent, RunOptions,
+        RunSummary, StopSignal, preview, run, start_over,
+    },
+    plugins::{LoadedConnector, Registry, RegistryOptions, plugin_folders},
+    store::{Paths, Store},
+    strategy::Strategy,
+};
+
+/// Finds connectors, connects, and moves rows. The one service layer: command line, HTTP and embedders call it alike.
+///
+/// It installs nothing in the process that it lives in: no signal handler, no subscriber, no panic hook, no runtime.
+/// It never prints and never exits. Cheap to clone, and usable from any thread.
+#[derive(Clone)]
+pub struct Hub {
+    host: Host,
+    registry: Registry,
+}
+
+/// What a [`Hub`] is made of.
+#[derive(Default)]
+pub struct HubBuilder {
+    plugin_dirs: Vec<PathBuf>,
+    paths: Option<Paths>,
+    catalog: Option<Arc<dyn Catalog>>,
+}
+
+impl HubBuilder {
+    /// Looks for plugins in a folder. Earlier folders do not hide later ones: all versions lie side by side.
+    #[must_use]
+    pub fn plugin_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.plugin_dirs.push(directory.into());
+        self
+    }
+
+    /// Looks for plugins in several folders.
+    #[must_use]
+    pub fn plugin_dirs<P: Into<PathBuf>>(mut self, directories: impl IntoIterator<Item = P>) -> Self {
+        self.plugin_dirs.extend(directories.into_iter().map(Into::into));
+        self
+    }
+
+    /// Keeps all of the hub's files below one directory, as `CONNECTOR_HUB_HOME` does.
+    #[must_use]
+    pub fn home(mut self, directory: impl AsRef<Path>) -> Self {
+        self.paths = Some(Paths::below(directory.as_ref()));
+        self
+    }
+
+    /// Says for each kind of file where it is kept.
+    #[must_use]
+    pub fn paths(mut self, paths: Paths) -> Self {
+        self.paths = Some(paths);
+        self
+    }
+
+    /// Takes connectors from elsewhere than plugin folders, for example from the program itself.
+    #[must_use]
+    pub fn catalog(mut self, catalog: Arc<dyn Catalog>) -> Self {
+        self.catalog = Some(catalog);
+        self
+    }
+
+    /// Opens the store and looks for plugins.
+    ///
+    /// # Errors
+    /// When the store cannot be opened. A file that is no plugin is not an error: it is refused with its reason.
+    pub fn build(self) -> Result<Hub> {
+        let paths = self.paths.map_or_else(Paths::from_environment, Ok)?;
+        let store = Arc::new(Store::open(&paths)?);
+        let folders = plugin_folders(&self.plugin_dirs);
+        let registry = Registry::open(RegistryOptions::new(folders, paths.cache.join("plugins")));
+        let catalog = self.catalog.unwrap_or_else(|| Arc::new(registry.clone()));
+        Ok(Hub { host: Host { catalog, store, paths }, registry })
+    }
+}
+
+impl Hub {
+    /// A hub with everything as usual.
+    pub fn builder() -> HubBuilder {
+        HubBuilder::default()
+    }
+
+    /// Where the hub's files are.
+    pub fn paths(&self) -> &Paths {
+        &self.host.paths
+    }
+
+    /// The plugins that were found, and those that were refused with their reasons. Its
+    /// [`watch`](Registry::watch) picks up files that are dropped in later.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The connectors of all plugins.
+    pub fn connectors(&self) -> Vec<LoadedConnector> {
+        self.registry.connectors()
+    }
+
+    /// What the hub remembers: runs, positions, refused rows.
+    pub fn store(&self) -> &Store {
+        &self.host.store
+    }
+
+    /// Connects outside a pipeline. `connector` is an id, perhaps with a version requirement: `postgres@^1`.
+    ///
+    /// # Errors
+    /// When there is no such connector, the config does not fit it, or it cannot connect.
+    pub fn connect(&self, connector: &str, config: ConnectionConfig) -> Result<ConnectionHandle> {
+        ConnectionHandle::open(&self.host, config.endpoint(connector))
+    }
+
+    /// Tests one end of a pipeline, or a connection with a strategy. Each step is reported as it happens.
+    ///
+    /// # Errors
+    /// When the test cannot be run at all; a step that fails is in the report.
+    pub fn check(
+        &self,
+        endpoint: &EndpointSpec,
+        on_step: impl Fn(&CheckStep) + Send + Sync + 'static,
+    ) -> Result<CheckReport> {
+        crate::connection::check(&self.host, endpoint, on_step)
+    }
+
+    /// Lists the streams of a connection, a page at a time.
+    ///
+    /// # Errors
+    /// When it cannot connect, or the server cannot be asked.
+    pub fn discover(&self, endpoint: &EndpointSpec, request: &DiscoverRequest) -> Result<StreamPage> {
+        ConnectionHandle::open(&self.host, endpoint.clone())?.discover(request)
+    }
+
+    /// The first rows of a source. Makes nothing on the server and consumes nothing.
+    ///
+    /// # Errors
+    /// When the source cannot be read.
+    pub fn preview(&self, endpoint: &EndpointSpec, rows: u64) -> Result<Preview> {
+        preview(&self.host, endpoint, rows)
+    }
+
+    /// Reads a source from beginning to end, outside any pipeline.
+    ///
+    /// # Errors
+    /// When the source cannot be read.
+    pub fn read(&self, endpoint: &EndpointSpec) -> Result<Batches> {
+        let strategy = Strategy::of(endpoint);
+        ConnectionHandle::open(&self.host, endpoint.clone())?.read(strategy)
+    }
+
+    /// Runs a pipeline in this process until its source ends, `stop` is requested, or it fails. `on_event` is called
+    /// on the caller's thread only; the last event is [`RunEvent::Finished`] or [`RunEvent::Failed`].
+    ///
+    /// # Errors
+    /// What made the run fail. What was committed stays, and the next run goes on there.
+    pub fn run(
+        &self,
+        spec: &PipelineSpec,
+        options: &RunOptions,
+        stop: &StopSignal,
+        mut on_event: impl FnMut(RunEvent),
+    ) -> Result<RunSummary> {
+        run(&self.host, spec, options, stop, &mut on_event)
+    }
+
+    /// Drops what a pipeline's plans made on the source's server: slots, publications, groups. Its positions are lost
+    /// with them, so the store forgets the pipeline too.
+    ///
+    /// # Errors
+    /// When the pipeline runs, or the server refuses; the message says what is left.
+    pub fn release(&self, spec: &PipelineSpec) -> Result<()> {
+        start_over(&self.host, spec, true)
+    }
+
+    /// Forgets every position of a pipeline: its next run starts from the beginning, in a new generation.
+    ///
+    /// # Errors
+    /// When the pipeline runs, or the server refuses; the message says what is left.
+    pub fn reset(&self, spec: &PipelineSpec) -> Result<()> {
+        start_over(&self.host, spec, false)
+    }
+}
+
+impl Catalog for Registry {
+    fn find(&self, reference: &str) -> Result<Resolved> {
+        let found = Self::find(self, reference).or_else(|error| {
+            // It may have been dropped into the folder since the last look.
+            if self.rescan() { Self::find(self, reference) } else { Err(error) }
+        })?;
+        Ok(Resolved {
+            plugin: found.plugin,
+            plugin_version: found.plugin_version.to_string(),
+            spec: found.spec,
+            connector: found.connector,
+            supervisor: found.supervisor,
+        })
+    }
+}

@@ -1,0 +1,450 @@
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, mpsc::SyncSender},
+    time::{Duration, Instant},
+};
+
+use arrow::datatypes::SchemaRef;
+use hub_plugin_api::{
+    CommitToken, Error, ErrorKind, Event, OpenRequest, Plan, Rejected, Result, Rows, SplitProgress, StreamId,
+    StreamSchema, Writer, types,
+};
+use pollster::block_on;
+
+use super::{
+    OnRejected, PipelineSpec, RunEvent, Side, StopSignal,
+    channel::{Channel, Doorbell, Item},
+    dead_letters::{DeadLetters, TokenNumber, refused},
+    endpoint::Endpoint,
+    lane_reader::{LaneReader, State},
+    progress::{CommitCount, Progress},
+    reader::ReaderThread,
+    schedule::{Job, Schedule},
+};
+use crate::store::{LaneState, SourceIdentity, Store};
+
+/// How long a lane sleeps at most before it looks at the clock and the stop signal.
+const NAP: Duration = Duration::from_millis(100);
+
+/// How long a stopped run waits for its readers to reach a boundary, before it rolls back instead.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long an ended split may hold its place while others wait for it.
+const ENDED_WAIT: Duration = Duration::from_secs(1);
+
+/// What all lanes of one attempt share.
+pub(crate) struct Attempt {
+    pub(crate) spec: PipelineSpec,
+    pub(crate) generation: u64,
+    pub(crate) run: u64,
+    pub(crate) plan: Arc<dyn Plan>,
+    pub(crate) source: Arc<Endpoint>,
+    pub(crate) destination: Arc<Endpoint>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) identity: SourceIdentity,
+    pub(crate) schedule: Schedule,
+    pub(crate) stop: StopSignal,
+    pub(crate) progress: Arc<Progress>,
+    pub(crate) events: SyncSender<RunEvent>,
+    /// Bytes that may wait between one reader and its lane.
+    pub(crate) queue_bytes: u64,
+}
+
+impl Attempt {
+    pub(crate) fn emit(&self, event: RunEvent) {
+        // Nobody listens any more when the run gave this thread up.
+        let _ = self.events.send(event);
+    }
+}
+
+/// How a lane ended without a failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LaneEnd {
+    Completed,
+    Stopped,
+}
+
+/// One writer, and the readers whose rows it takes.
+pub(crate) struct Lane {
+    attempt: Arc<Attempt>,
+    lane: u32,
+    writer: Box<dyn Writer>,
+    doorbell: Doorbell,
+    readers: Vec<LaneReader>,
+    closing: Vec<ReaderThread>,
+    /// The last token that is durable.
+    token: CommitToken,
+    splits: BTreeMap<String, SplitProgress>,
+    /// The shapes that the writer knows. Readers number theirs each for itself.
+    shapes: HashMap<StreamId, Vec<(u32, SchemaRef)>>,
+    next_shape: u32,
+    letters: DeadLetters,
+    count: CommitCount,
+    /// The destination has something to make durable.
+    needs_commit: bool,
+    must_commit: bool,
+    last_commit: Instant,
+}
+
+impl Lane {
+    /// A lane that goes on after `state`.
+    pub(crate) fn new(
+        attempt: Arc<Attempt>,
+        lane: u32,
+        writer: Box<dyn Writer>,
+        state: LaneState,
+        doorbell: Doorbell,
+    ) -> Self {
+        Self {
+            attempt,
+            lane,
+            writer,
+            doorbell,
+            readers: Vec::new(),
+            closing: Vec::new(),
+            token: state.token,
+            splits: state.splits,
+            shapes: HashMap::new(),
+            next_shape: 0,
+            letters: DeadLetters::default(),
+            count: CommitCount::default(),
+            needs_commit: false,
+            must_commit: false,
+            last_commit: Instant::now(),
+        }
+    }
+
+    /// Reads, writes and commits until every split of the plan is finished, or the run is stopped.
+    pub(crate) fn run(mut self) -> Result<LaneEnd> {
+        let result = self.move_rows();
+        for reader in self.readers.drain(..) {
+            self.closing.push(reader.thread);
+        }
+        self.closing.iter().for_each(|thread| thread.channel.close());
+        if result.is_err() {
+            // Roll back first: a writer may hold locks that others wait for.
+            drop(self.writer);
+        }
+        for thread in self.closing.drain(..) {
+            if let Err(error) = thread.close() {
+                tracing::warn!(%error, "A reader did not end well");
+            }
+        }
+        result
+    }
+
+    fn move_rows(&mut self) -> Result<LaneEnd> {
+        let attempt = Arc::clone(&self.attempt);
+        let mut stopping_since = None;
+        loop {
+            attempt.stop.check()?;
+            let stopping = attempt.stop.is_requested();
+            if stopping && stopping_since.get_or_insert_with(Instant::now).elapsed() > DRAIN_TIMEOUT {
+                attempt.emit(RunEvent::Warning {
+                    message:
+                        "No boundary was reached in time: what was read since the last commit is rolled back"
+                            .into(),
+                });
+                return Ok(LaneEnd::Stopped);
+            }
+            self.closing.retain(|thread| !thread.is_finished());
+            if !stopping && !self.is_due() {
+                while let Some(job) = attempt.schedule.take(self.lane) {
+                    self.open(job);
+                }
+            }
+            if self.readers.is_empty() {
+                if stopping {
+                    return Ok(LaneEnd::Stopped);
+                }
+                if attempt.schedule.is_complete() {
+                    self.finish()?;
+                    return Ok(LaneEnd::Completed);
+                }
+                self.doorbell.wait(NAP);
+                continue;
+            }
+            let due = stopping || self.is_due();
+            if due && self.readers.iter().all(LaneReader::can_commit) {
+                self.commit()?;
+                if stopping {
+                    return Ok(LaneEnd::Stopped);
+                }
+                continue;
+            }
+            if !self.pull(due)? {
+                self.doorbell.wait(NAP);
+            }
+        }
+    }
+
+    fn open(&mut self, job: Job) {
+        let attempt = &self.attempt;
+        let request = OpenRequest {
+            split: job.split.clone(),
+            position: job.progress.position.clone(),
+            budgets: hub_plugin_api::Budgets::default(),
+            peek: false,
+        };
+        let plan = Arc::clone(&attempt.plan);
+        let thread = ReaderThread::start(
+            &attempt.source.resolved.supervisor,
+            &attempt.stop,
+            format!("read {}", job.split.id),
+            Channel::new(attempt.queue_bytes, self.doorbell.clone()),
+            plan.canceller(),
+            move || block_on(plan.open(&request)),
+        );
+        attempt.progress.opened(&job.split);
+        attempt
+            .emit(RunEvent::Opened { split: job.split.id.clone(), position: job.progress.position.clone() });
+        self.readers.push(LaneReader::new(thread, job));
+    }
+
+    /// Whether a commit is due as soon as every reader stands at a boundary.
+    fn is_due(&self) -> bool {
+        let commit = &self.attempt.spec.commit;
+        let elapsed = self.last_commit.elapsed();
+        let ended = self.readers.iter().filter(|reader| reader.state == State::Ended).count();
+        let has_news = self.needs_commit || self.readers.iter().any(|reader| reader.moved);
+        self.must_commit
+            || (ended > 0 && (ended == self.readers.len() || elapsed >= ENDED_WAIT))
+            || (has_news && elapsed >= Duration::from_millis(commit.every_ms))
+            || self.count.bytes >= commit.bytes
+            || commit.rows.is_some_and(|rows| self.count.rows >= rows)
+    }
+
+    /// Takes one item of each reader; when a commit is due, only of those that do not yet stand at a boundary.
+    fn pull(&mut self, due: bool) -> Result<bool> {
+        let mut moved = false;
+        for index in 0..self.readers.len() {
+            let reader = &self.readers[index];
+            if reader.state == State::Ended || (due && reader.can_commit()) {
+                continue;
+            }
+            let Some((item, bytes)) = reader.thread.channel.pop() else { continue };
+            moved = true;
+            let split = reader.split.id.clone();
+            match item {
+                Item::Event(event) => {
+                    self.take(index, event, bytes).map_err(|error| error.with_context("split", split))?
+                }
+                Item::Failed(error) => {
+                    return Err(self.attempt.source.describe(error).with_context("split", split));
+                }
+            }
+        }
+        Ok(moved)
+    }
+
+    fn take(&mut self, index: usize, event: Event, bytes: u64) -> Result<()> {
+        match event {
+            Event::Schema(schema) => self.take_schema(index, schema),
+            Event::Rows(rows) => self.take_rows(index, rows, bytes),
+            Event::Truncate(streams) => {
+                self.readers[index].state = State::Open;
+                self.needs_commit = true;
+                block_on(self.writer.truncate(&streams))
+                    .map_err(|error| self.attempt.destination.describe(error))
+            }
+            Event::Rejected(rejected) => self.take_rejected(index, &rejected),
+            Event::Boundary(boundary) => {
+                self.must_commit |= self.readers[index].take_boundary(boundary);
+                Ok(())
+            }
+            Event::End => {
+                self.readers[index].take_end();
+                Ok(())
+            }
+            Event::Idle => Ok(()),
+            other => Err(Error::new(
+                ErrorKind::Protocol,
+                format!("The source sent an event that this hub does not know: `{}`", event_name(&other)),
+            )
+            .with_hint("Update the hub, or use an older version of the plugin")),
+        }
+    }
+
+    fn take_schema(&mut self, index: usize, schema: StreamSchema) -> Result<()> {
+        let at_stream = |error: Error| error.with_context("stream", &schema.stream);
+        let columns = types::columns_of(&schema.arrow).map_err(at_stream)?;
+        let known = self.shapes.entry(schema.stream.clone()).or_default();
+        let shape = match known.iter().find(|(_, arrow)| *arrow == schema.arrow) {
+            Some((shape, _)) => *shape,
+            None => {
+                let shape = self.next_shape;
+                self.next_shape += 1;
+                known.push((shape, Arc::clone(&schema.arrow)));
+                let for_writer = StreamSchema { id: shape, ..schema.clone() };
+                block_on(self.writer.schema(&for_writer))
+                    .map_err(|error| at_stream(self.attempt.destination.describe(error)))?;
+                self.needs_commit = true;
+                self.attempt.emit(RunEvent::Schema {
+                    split: self.readers[index].split.id.clone(),
+                    stream: schema.stream.clone(),
+                    columns,
+                    change: schema.change.as_deref().map(|text| self.attempt.source.masks.text(text)),
+                });
+                shape
+            }
+        };
+        self.readers[index].take_schema(&schema, shape)
+    }
+
+    fn take_rows(&mut self, index: usize, rows: Rows, bytes: u64) -> Result<()> {
+        let reader = &mut self.readers[index];
+        let schema_id = reader.shape_of(&rows)?;
+        let count = rows.batch.num_rows() as u64;
+        if count == 0 {
+            return Ok(());
+        }
+        reader.state = State::Open;
+        self.needs_commit = true;
+        self.attempt.progress.read(&reader.split.id, count, bytes);
+        self.count.rows += count;
+        self.count.bytes += bytes;
+        *self.count.streams.entry(rows.stream.clone()).or_default() += count;
+        let rows = Rows { schema_id, ..rows };
+        let keep = self.attempt.spec.on_rejected == OnRejected::DeadLetter;
+        if keep {
+            self.letters.keep(&rows);
+        }
+        block_on(self.writer.write(rows)).map_err(|error| self.attempt.destination.describe(error))?;
+        if keep && self.letters.wants_flush() {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn take_rejected(&mut self, index: usize, rejected: &Rejected) -> Result<()> {
+        self.readers[index].state = State::Open;
+        let reason = self.attempt.source.masks.text(&rejected.reason);
+        if self.attempt.spec.on_rejected == OnRejected::Stop {
+            return Err(refused(ErrorKind::InvalidData, Side::Source, &rejected.stream, None, &reason, 0));
+        }
+        let rejected = Rejected { reason: reason.clone(), ..rejected.clone() };
+        self.letters.from_source(&rejected, self.next_token_number());
+        self.count.dead_letters += 1;
+        self.needs_commit = true;
+        let (stream, kind) = (rejected.stream, ErrorKind::InvalidData);
+        self.attempt.emit(RunEvent::Rejected { stream, side: Side::Source, kind, reason });
+        Ok(())
+    }
+
+    fn next_token_number(&self) -> TokenNumber {
+        TokenNumber { lane: self.lane, generation: self.attempt.generation, n: self.token.n + 1 }
+    }
+
+    /// Sends what the writer buffers, and makes what it refuses durable in the store.
+    fn flush(&mut self) -> Result<()> {
+        let attempt = Arc::clone(&self.attempt);
+        let mut report =
+            block_on(self.writer.flush()).map_err(|error| attempt.destination.describe(error))?;
+        for rejected in &mut report.rejected {
+            rejected.reason = attempt.destination.masks.text(&rejected.reason);
+        }
+        if let (OnRejected::Stop, Some(first)) = (attempt.spec.on_rejected, report.rejected.first()) {
+            let more = report.rejected.len() - 1;
+            return Err(refused(
+                first.kind,
+                Side::Destination,
+                &first.stream,
+                Some(first.row),
+                &first.reason,
+                more,
+            ));
+        }
+        self.letters.flushed(&report, self.next_token_number())?;
+        for rejected in report.rejected {
+            self.count.dead_letters += 1;
+            self.count.rows = self.count.rows.saturating_sub(1);
+            if let Some(rows) = self.count.streams.get_mut(&rejected.stream) {
+                *rows = rows.saturating_sub(1);
+            }
+            attempt.emit(RunEvent::Rejected {
+                stream: rejected.stream,
+                side: Side::Destination,
+                kind: rejected.kind,
+                reason: rejected.reason,
+            });
+        }
+        let letters = self.letters.take();
+        if !letters.is_empty() {
+            attempt.store.save_dead_letters(&attempt.spec.name, &letters)?;
+        }
+        Ok(())
+    }
+
+    /// Every reader stands at a boundary: rows and token become durable, then the store learns the positions, and
+    /// only then the source.
+    fn commit(&mut self) -> Result<()> {
+        let attempt = Arc::clone(&self.attempt);
+        let mut splits = self.splits.clone();
+        for reader in self.readers.iter().filter(|reader| reader.moved) {
+            splits.insert(reader.split.id.clone(), reader.progress.clone());
+        }
+        if self.needs_commit {
+            self.flush()?;
+            let token = self.next_token(splits.clone());
+            block_on(self.writer.commit(&token)).map_err(|error| attempt.destination.describe(error))?;
+            self.token = token;
+            self.letters.committed();
+        }
+        if self.needs_commit || splits != self.splits {
+            let state = LaneState { token: self.token.clone(), splits: splits.clone() };
+            attempt.store.save_lane(&attempt.spec.name, self.lane, &state, &attempt.identity)?;
+            self.splits = splits;
+        }
+        if self.needs_commit {
+            let count = std::mem::take(&mut self.count);
+            attempt.progress.committed(&count);
+            attempt.emit(RunEvent::Committed {
+                lane: self.lane,
+                n: self.token.n,
+                rows: count.rows,
+                bytes: count.bytes,
+                splits: self.splits.clone(),
+            });
+        }
+        (self.needs_commit, self.must_commit, self.last_commit) = (false, false, Instant::now());
+        for mut reader in std::mem::take(&mut self.readers) {
+            if let Some(number) = reader.take_acknowledgement() {
+                reader.thread.channel.acknowledge(number);
+            }
+            if reader.state != State::Ended {
+                self.readers.push(reader);
+                continue;
+            }
+            attempt.progress.finished(&reader.split.id);
+            reader.thread.channel.close();
+            self.closing.push(reader.thread);
+            attempt.schedule.finish(&reader.split);
+        }
+        Ok(())
+    }
+
+    fn next_token(&self, splits: BTreeMap<String, SplitProgress>) -> CommitToken {
+        CommitToken {
+            pipeline: self.attempt.spec.name.clone(),
+            lane: self.lane,
+            generation: self.attempt.generation,
+            run: self.attempt.run,
+            n: self.token.n + 1,
+            splits,
+            applied_seq: None,
+        }
+    }
+
+    /// All lanes are done. The store keeps the last commit's number: a writer that has nothing to do at the end does
+    /// not store the token, and one that has is found one ahead.
+    fn finish(&mut self) -> Result<()> {
+        let token = self.next_token(self.splits.clone());
+        block_on(self.writer.finish(&token)).map_err(|error| self.attempt.destination.describe(error))
+    }
+}
+
+/// The variant's name, without its content.
+fn event_name(event: &Event) -> String {
+    let text = format!("{event:?}");
+    text.split(['(', ' ', '{']).next().unwrap_or_default().to_owned()
+}

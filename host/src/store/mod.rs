@@ -1,0 +1,14 @@
+//! What the hub remembers: pipelines, plans, positions, state of plugins, runs, refused rows. The only SQL of the host.
+
+mod database;
+mod lock;
+mod paths;
+mod pipelines;
+mod runs;
+mod schema;
+
+pub use database::Store;
+pub use lock::PipelineLock;
+pub use paths::{HOME_VARIABLE, Paths};
+pub use pipelines::{LaneState, PipelineState, SourceIdentity, StoredPlan};
+pub use runs::{DeadLetter, RunEnd, RunRecord};
