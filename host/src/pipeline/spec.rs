@@ -15,6 +15,7 @@ mod references;
 mod resolve;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod tree;
 mod units;
 

@@ -1,0 +1,60 @@
+//! The log, on standard error. A progress bar steps aside for each line.
+
+use std::{
+    env,
+    io::{self, IsTerminal, Write},
+    sync::{Mutex, PoisonError},
+};
+
+use indicatif::ProgressBar;
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+use super::arguments::{Global, LogFormat, LogLevel};
+
+/// The environment variable with directives for single modules, which `--log-level` gives way to.
+pub const LOG_VARIABLE: &str = "CONNECTOR_HUB_LOG";
+
+static BAR: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Log lines are written above this bar from now on.
+pub fn set_bar(bar: Option<ProgressBar>) {
+    *BAR.lock().unwrap_or_else(PoisonError::into_inner) = bar;
+}
+
+/// Sends log lines to standard error.
+pub fn start(global: &Global) {
+    let level = match global.log_level {
+        LogLevel::Off => "off",
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+        LogLevel::Trace => "trace",
+    };
+    let filter = env::var(LOG_VARIABLE).ok().and_then(|directives| EnvFilter::try_new(directives).ok());
+    let filter = filter.unwrap_or_else(|| EnvFilter::new(level));
+    let color = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let registry = tracing_subscriber::registry().with(filter);
+    match global.log_format {
+        LogFormat::Text => registry.with(fmt::layer().with_writer(|| Line).with_ansi(color)).init(),
+        LogFormat::Json => registry.with(fmt::layer().json().with_writer(|| Line)).init(),
+    }
+}
+
+/// One line of the log.
+struct Line;
+
+impl Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let bar = BAR.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        match bar {
+            Some(bar) => bar.suspend(|| io::stderr().write_all(bytes))?,
+            None => io::stderr().write_all(bytes)?,
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}

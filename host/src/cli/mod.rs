@@ -1,0 +1,57 @@
+//! The command line: one file a command. Results go to standard output, everything else to standard error.
+
+mod arguments;
+mod check;
+mod completions;
+mod connectors;
+mod discover;
+mod endpoint;
+mod exit;
+mod logging;
+mod output;
+mod paths;
+mod plugins;
+mod preview;
+mod progress;
+mod rows;
+mod run;
+mod schema;
+mod setup;
+mod signals;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+use exit::Outcome;
+use output::Output;
+use setup::Setup;
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    logging::start(&arguments.global);
+    let output = Output::new(arguments.global.json);
+    let exit = dispatch(arguments, &output).unwrap_or_else(|failure| {
+        output.failure(&failure);
+        failure.exit()
+    });
+    ExitCode::from(exit.code())
+}
+
+fn dispatch(arguments: Arguments, output: &Output) -> Outcome {
+    let setup = Setup::new(arguments.global);
+    match arguments.command {
+        Command::Plugins(command) => plugins::run(&command, &setup, output),
+        Command::Connectors(command) => connectors::run(&command, &setup, output),
+        Command::Check(arguments) => check::run(&arguments, &setup, output),
+        Command::Discover(arguments) => discover::run(&arguments, &setup, output),
+        Command::Preview(arguments) => preview::run(&arguments, &setup, output),
+        Command::Run(arguments) => run::run(&arguments, &setup, output),
+        Command::Schema(arguments) => schema::run(&arguments, &setup, output),
+        Command::Paths(arguments) => paths::run(&arguments, &setup, output),
+        Command::Completions(arguments) => completions::run(&arguments),
+    }
+}
