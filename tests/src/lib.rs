@@ -3,8 +3,18 @@
 //! Knows no connector: everything goes through the program and the plugins that `cargo xtask test` hands over.
 
 mod environment;
+mod hub;
+mod kills;
+mod lineitem;
+mod memory;
+mod postgres;
 pub mod servers;
 mod skip;
 
 pub use environment::Environment;
+pub use hub::{Hub, Run, Running};
+pub use kills::{Kills, kill_until_done};
+pub use lineitem::{Checksums, lineitem_in_postgres, lineitem_in_sqlite};
+pub use memory::PeakMemory;
+pub use postgres::Database;
 pub use skip::skip;
