@@ -18,8 +18,8 @@ mod plan;
 mod position;
 pub mod simple;
 mod stream;
-
-
+#[cfg(feature = "testing")]
+pub mod testing;
 mod token;
 pub mod types;
 mod write;
