@@ -1,3 +1,7 @@
 //! End to end with a real PostgreSQL.
 
+mod interrupted;
+mod moves;
 mod server;
+mod type_groups;
+mod types;
