@@ -49,15 +49,9 @@ pub struct Global {
         help_heading = "Global options"
     )]
     pub log_format: LogFormat,
-    /// The least important log lines that are shown
-    #[arg(
-        long,
-        value_name = "LEVEL",
-        global = true,
-        default_value = "warn",
-        help_heading = "Global options"
-    )]
-    pub log_level: LogLevel,
+    /// The least important log lines that are shown [default: warn]
+    #[arg(long, value_name = "LEVEL", global = true, help_heading = "Global options")]
+    pub log_level: Option<LogLevel>,
 }
 
 /// How log lines look.

@@ -5,7 +5,7 @@ use connector_hub::{
 };
 
 use super::{
-    endpoint::{Endpoint, EndpointArguments},
+    endpoint::{Endpoint, EndpointArguments, Needs},
     exit::{Exit, Outcome},
     output::{Color, Output},
     setup::Setup,
@@ -29,20 +29,20 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments, setup: &Setup, output: &Output) -> Outcome {
-    let endpoints = arguments.endpoint.resolve_all(setup)?;
+    let endpoints = arguments.endpoint.resolve_all(setup, Needs::Connection)?;
     let hub = setup.hub()?;
     let mut passed = true;
     let mut results = Vec::new();
     for endpoint in &endpoints {
         let side = endpoint.side.map_or(String::new(), |side| format!("{side} "));
         if !output.json {
-            let title = format!("{side}{} ({})", endpoint.spec.connector, endpoint.spec.strategy);
+            let title = format!("{side}{} ({})", endpoint.spec.connector, endpoint.strategy);
             output.line(output.paint(Color::Bold, &title));
         }
         let report = check(&hub, endpoint, output)?;
         passed &= report.passed();
         results.push(json!({
-            "side": endpoint.side, "connector": endpoint.spec.connector, "strategy": endpoint.spec.strategy,
+            "side": endpoint.side, "connector": endpoint.spec.connector, "strategy": endpoint.strategy,
             "passed": report.passed(), "steps": report.steps,
         }));
     }

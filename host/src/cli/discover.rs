@@ -8,7 +8,7 @@ use connector_hub::{
 };
 
 use super::{
-    endpoint::EndpointArguments,
+    endpoint::{EndpointArguments, Needs},
     exit::{Exit, Failure, Outcome},
     output::{Color, Output},
     setup::Setup,
@@ -40,7 +40,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments, setup: &Setup, output: &Output) -> Outcome {
-    let endpoint = arguments.endpoint.resolve_one(setup)?;
+    let endpoint = arguments.endpoint.resolve_one(setup, Needs::Connection)?;
     let connection = setup.hub()?.connect(&endpoint.spec.connector, parameters(&endpoint.spec))?;
     let (streams, more) = list(&connection, arguments)?;
     if arguments.columns {

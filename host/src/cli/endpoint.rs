@@ -27,29 +27,41 @@ pub struct EndpointArguments {
     option: Vec<String>,
 }
 
+/// What a command does with an endpoint.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// It connects; the strategy's options may be left out.
+    Connection,
+    /// It reads, so the options must be complete.
+    Rows,
+}
+
 /// One endpoint, ready for the hub.
 pub struct Endpoint {
     pub role: Role,
     pub spec: EndpointSpec,
+    /// The strategy's id; that of `spec` is empty when options that it requires are left out, which a test of the
+    /// connection and discovery can do without.
+    pub strategy: String,
     /// `source` or `destination` in a file, else nothing.
     pub side: Option<&'static str>,
 }
 
 impl EndpointArguments {
     /// Both sides of a file, or the one that is named.
-    pub fn resolve_all(&self, setup: &Setup) -> Result<Vec<Endpoint>, Failure> {
+    pub fn resolve_all(&self, setup: &Setup, needs: Needs) -> Result<Vec<Endpoint>, Failure> {
         match self.file()? {
             Some((path, None)) => self.of_file(setup, path, &[Role::Source, Role::Destination]),
             Some((path, Some(role))) => self.of_file(setup, path, &[role]),
-            None => Ok(vec![self.of_connector(setup)?]),
+            None => Ok(vec![self.of_connector(setup, needs)?]),
         }
     }
 
     /// The source of a file, or the side that is named.
-    pub fn resolve_one(&self, setup: &Setup) -> Result<Endpoint, Failure> {
+    pub fn resolve_one(&self, setup: &Setup, needs: Needs) -> Result<Endpoint, Failure> {
         let mut endpoints = match self.file()? {
             Some((path, role)) => self.of_file(setup, path, &[role.unwrap_or(Role::Source)])?,
-            None => vec![self.of_connector(setup)?],
+            None => vec![self.of_connector(setup, needs)?],
         };
         endpoints
             .pop()
@@ -109,11 +121,11 @@ impl EndpointArguments {
             .collect()
     }
 
-    fn of_connector(&self, setup: &Setup) -> Result<Endpoint, Failure> {
+    fn of_connector(&self, setup: &Setup, needs: Needs) -> Result<Endpoint, Failure> {
         let connector = setup.connector(&self.endpoint)?;
         let (config, options) = (pairs("--set", &self.set)?, pairs("--option", &self.option)?);
         let folder = env::current_dir().unwrap_or_default();
-        let spec = EndpointSpec::from_texts(
+        let mut spec = EndpointSpec::from_texts(
             &connector.spec,
             &self.endpoint,
             self.strategy.as_deref(),
@@ -121,8 +133,13 @@ impl EndpointArguments {
             &options,
             &folder,
         )?;
-        let role = connector.spec.find_strategy(&spec.strategy)?.role;
-        Ok(Endpoint { role, spec, side: None })
+        let declared = connector.spec.find_strategy(&spec.strategy)?;
+        let strategy = spec.strategy.clone();
+        match declared.validate(&spec.options) {
+            Err(_) if options.is_empty() && needs == Needs::Connection => spec.strategy.clear(),
+            validated => drop(validated?),
+        }
+        Ok(Endpoint { role: declared.role, spec, strategy, side: None })
     }
 }
 

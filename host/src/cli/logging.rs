@@ -24,12 +24,14 @@ pub fn set_bar(bar: Option<ProgressBar>) {
 /// Sends log lines to standard error.
 pub fn start(global: &Global) {
     let level = match global.log_level {
-        LogLevel::Off => "off",
-        LogLevel::Error => "error",
-        LogLevel::Warn => "warn",
-        LogLevel::Info => "info",
-        LogLevel::Debug => "debug",
-        LogLevel::Trace => "trace",
+        // A refused plugin is told by the command that needs it, and by `plugins doctor`.
+        None => "warn,connector_hub::plugins=error",
+        Some(LogLevel::Off) => "off",
+        Some(LogLevel::Error) => "error",
+        Some(LogLevel::Warn) => "warn",
+        Some(LogLevel::Info) => "info",
+        Some(LogLevel::Debug) => "debug",
+        Some(LogLevel::Trace) => "trace",
     };
     let filter = env::var(LOG_VARIABLE).ok().and_then(|directives| EnvFilter::try_new(directives).ok());
     let filter = filter.unwrap_or_else(|| EnvFilter::new(level));

@@ -6,7 +6,7 @@ use connector_hub::{
 };
 
 use super::{
-    endpoint::EndpointArguments,
+    endpoint::{EndpointArguments, Needs},
     exit::{Exit, Failure, Outcome},
     output::{Color, Output},
     rows,
@@ -32,9 +32,9 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments, setup: &Setup, output: &Output) -> Outcome {
-    let endpoint = arguments.endpoint.resolve_one(setup)?;
+    let endpoint = arguments.endpoint.resolve_one(setup, Needs::Rows)?;
     if endpoint.role != Role::Source {
-        let message = format!("Strategy `{}` writes, so there is nothing to preview", endpoint.spec.strategy);
+        let message = format!("Strategy `{}` writes, so there is nothing to preview", endpoint.strategy);
         return Err(Failure::usage(
             message,
             "Name a source: `FILE#source`, or a connector with a strategy that reads",

@@ -24,7 +24,8 @@ pub struct Setup {
 
 impl Setup {
     pub fn new(global: Global) -> Self {
-        Self { plugin_dirs: global.plugin_dir, home: global.home, registry: OnceLock::new() }
+        let home = global.home.map(|home| std::path::absolute(&home).unwrap_or(home));
+        Self { plugin_dirs: global.plugin_dir, home, registry: OnceLock::new() }
     }
 
     /// Where the hub's files are.

@@ -74,10 +74,7 @@ impl PipelineFile {
     /// Everything that is wrong in the file's own fields, each with its line, column and path.
     pub fn read(file: &Path) -> Result<Self, FileError> {
         let text = fs::read_to_string(file).map_err(|error| {
-            FileError::new(
-                file,
-                vec![Problem::new(Place::START, "", format!("The file cannot be read: {error}"))],
-            )
+            FileError::new(file, vec![Problem::new(None, "", format!("The file cannot be read: {error}"))])
         })?;
         Self::parse(&text, file)
     }

@@ -27,9 +27,9 @@ impl Place {
 /// One thing that is wrong in a pipeline file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// Where.
+    /// Where; absent for a file that cannot be read.
     #[serde(flatten)]
-    pub place: Place,
+    pub place: Option<Place>,
     /// The path of the field, `source.config.port`; empty for the file as a whole.
     pub field: String,
     /// What: one sentence.
@@ -40,8 +40,12 @@ pub struct Problem {
 }
 
 impl Problem {
-    pub(super) fn new(place: Place, field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { place, field: field.into(), message: message.into(), hint: None }
+    pub(super) fn new(
+        place: impl Into<Option<Place>>,
+        field: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { place: place.into(), field: field.into(), message: message.into(), hint: None }
     }
 
     pub(super) fn with_hint(mut self, hint: impl Into<String>) -> Self {
@@ -52,7 +56,9 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}:{}: ", self.place.line, self.place.column)?;
+        if let Some(Place { line, column }) = self.place {
+            write!(formatter, "{line}:{column}: ")?;
+        }
         if !self.field.is_empty() {
             write!(formatter, "{}: ", self.field)?;
         }
@@ -83,9 +89,10 @@ impl FileError {
 
     /// One line a problem, and its hint: `FILE:LINE:COLUMN: FIELD: MESSAGE`.
     pub fn lines(&self) -> impl Iterator<Item = (String, Option<&str>)> {
-        self.problems
-            .iter()
-            .map(|problem| (format!("{}:{problem}", self.file.display()), problem.hint.as_deref()))
+        self.problems.iter().map(|problem| {
+            let space = if problem.place.is_some() { "" } else { " " };
+            (format!("{}:{space}{problem}", self.file.display()), problem.hint.as_deref())
+        })
     }
 }
 

@@ -263,7 +263,7 @@ impl Values<'_> {
                 || self.node.map_or(self.missing_place, |node| node.place),
                 |entry| entry.node.place,
             );
-            if !problems.iter().any(|problem| problem.place == place && problem.field == path) {
+            if !problems.iter().any(|problem| problem.place == Some(place) && problem.field == path) {
                 let problem = with_hint_of(Problem::new(place, &path, error.message.clone()), &error);
                 problems.push(match entry {
                     Some(entry) if problem.hint.is_none() && self.needs_quotes(entry) => {

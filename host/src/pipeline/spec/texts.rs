@@ -50,7 +50,9 @@ fn read(
 ) -> Result<Config> {
     let mut config = Config::new();
     for (id, text) in texts {
-        let wrong = |(message, hint): references::Wrong| Error::config(id, format!("`{id}`: {message}")).with_hint(hint);
+        let wrong = |(message, hint): references::Wrong| {
+            Error::config(id, format!("`{id}`: {message}")).with_hint(hint)
+        };
         let kind = parameters.iter().find(|parameter| parameter.id == *id).map(|parameter| &parameter.kind);
         let is_plain = !matches!(kind, Some(ParameterKind::Password | ParameterKind::File));
         if is_plain && references::is_in(text) {
@@ -77,9 +79,10 @@ fn read(
 /// A text as its kind says; what does not fit stays text, and validation refuses it.
 fn value(id: &str, kind: Option<&ParameterKind>, text: &str) -> Result<Value> {
     let as_text = || Value::String(text.to_owned());
-    let as_json = || serde_json::from_str(text).map_err(|error| {
-        Error::config(id, format!("`{id}` is not valid JSON: {error}"))
-    });
+    let as_json = || {
+        serde_json::from_str(text)
+            .map_err(|error| Error::config(id, format!("`{id}` is not valid JSON: {error}")))
+    };
     Ok(match kind {
         Some(ParameterKind::Number) => text.parse::<i64>().map_or_else(|_| as_text(), Value::from),
         Some(ParameterKind::Boolean) => text.parse::<bool>().map_or_else(|_| as_text(), Value::from),
@@ -116,9 +119,11 @@ mod tests {
 
     #[test]
     fn texts_are_read_as_their_kind_says() {
-        let config = pairs(&[("host", "10"), ("port", "10"), ("replica", "true"), ("file", "a"), ("password", "p")]);
+        let config =
+            pairs(&[("host", "10"), ("port", "10"), ("replica", "true"), ("file", "a"), ("password", "p")]);
         let options = pairs(&[("cursor", "a, b"), ("templates", "[{\"on\": \"insert\"}]")]);
-        let spec = EndpointSpec::from_texts(&spec(), "demo", None, &config, &options, Path::new("/x")).unwrap();
+        let spec =
+            EndpointSpec::from_texts(&spec(), "demo", None, &config, &options, Path::new("/x")).unwrap();
         let expected = json!({"host": "10", "port": 10, "replica": true, "file": "/x/a"});
         assert_eq!(serde_json::to_value(&spec.config).unwrap(), expected);
         let expected = json!({"cursor": ["a", "b"], "templates": [{"on": "insert"}]});
@@ -135,7 +140,8 @@ mod tests {
             (vec![("host", "${env:HOST}"), ("password", "p")], "host"),
             (vec![("password", "${env:CONNECTOR_HUB_NEVER_SET}")], "password"),
         ] {
-            let error = EndpointSpec::from_texts(&spec(), "demo", None, &pairs(&config), &[], Path::new("/x"));
+            let error =
+                EndpointSpec::from_texts(&spec(), "demo", None, &pairs(&config), &[], Path::new("/x"));
             assert_eq!(error.unwrap_err().field.as_deref(), Some(field));
         }
     }

@@ -258,7 +258,8 @@ mod tests {
         let node = Node::parse("a: 1\nb:\n  - c: 1\n    c: 2\na: 3\n").unwrap();
         let mut problems = Vec::new();
         node.duplicates("", &mut problems);
-        let found: Vec<_> = problems.iter().map(|one| (one.field.as_str(), one.place.line)).collect();
+        let found: Vec<_> =
+            problems.iter().map(|one| (one.field.as_str(), one.place.unwrap().line)).collect();
         assert_eq!(found, [("b[0].c", 4), ("a", 5)]);
     }
 
