@@ -112,11 +112,8 @@ impl EndpointArguments {
                     .connector(file.connector(*role))
                     .map_err(|error| file.unknown_connector(*role, &error))?;
                 let side = if *role == Role::Source { "source" } else { "destination" };
-                Ok(Endpoint {
-                    role: *role,
-                    spec: file.resolve_side(*role, &connector.spec)?,
-                    side: Some(side),
-                })
+                let spec = file.resolve_side(*role, &connector.spec)?;
+                Ok(Endpoint { role: *role, strategy: spec.strategy.clone(), spec, side: Some(side) })
             })
             .collect()
     }
