@@ -2,6 +2,7 @@
 
 use object::{
     Architecture, BinaryFormat, File, FileKind, Object, ObjectKind, ObjectSection, ObjectSegment, ReadRef,
+    read::macho::{MachHeader, MachOFile},
 };
 
 use super::report::{LoadStep, Refusal};
@@ -181,6 +182,13 @@ fn lies_inside<'data, R: ReadRef<'data>>(file: &File<'data, R>, length: u64) -> 
         let end = u128::from(start) + u128::from(bytes);
         Err(cut_off(format_args!("{} ends at byte {end}, and the file has {length} bytes", what())))
     };
+    // Reading a Mach-O file leaves out what follows a broken load command without a word.
+    let commands = match file {
+        File::MachO32(file) => all_commands(file),
+        File::MachO64(file) => all_commands(file),
+        _ => Ok(()),
+    };
+    commands.map_err(|error| cut_off(lower(&error)))?;
     for (index, segment) in file.segments().enumerate() {
         let (start, bytes) = segment.file_range();
         check(&|| format!("segment {index}"), start, bytes)?;
@@ -192,3 +200,14 @@ fn lies_inside<'data, R: ReadRef<'data>>(file: &File<'data, R>, length: u64) -> 
     }
     Ok(())
 }
+
+fn all_commands<'data, M: MachHeader, R: ReadRef<'data>>(
+    file: &MachOFile<'data, M, R>,
+) -> object::read::Result<()> {
+    let mut commands = file.macho_load_commands()?;
+    while commands.next()?.is_some() {}
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -195,9 +195,9 @@ mod tests {
                 "Has a note of format 2, and this host reads format 1",
             ),
             (
-                b"{\"connector_hub_note\":1,\"abi_revision\":1,\"api\":\"1\",\"requires_api\":\"1.0.0\",\"plugin\":\"a\",\
+                b"{\"connector_hub_note\":1,\"abi_revision\":1,\"api\":\"1.0\",\"requires_api\":\"1.0.0\",\"plugin\":\"a\",\
                   \"version\":\"1.0.0\",\"connectors\":[]}",
-                "Has a note that cannot be read: `api` is `1`: unexpected end of input while parsing minor version number",
+                "Has a note that cannot be read: `api` is `1.0`: unexpected end of input while parsing minor version number",
             ),
         ] {
             assert_eq!(verdict(bytes).unwrap_err(), reason);
