@@ -1,6 +1,10 @@
 //! Server sessions: how one is opened, and how what it does is ended.
 
-use std::time::Duration;
+use std::{
+    future::Future,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use hub_plugin_api::{Canceller, Context, Error, ErrorKind, Result, Secret};
 use tokio::{runtime::Handle, task::JoinHandle, time};
@@ -17,13 +21,13 @@ const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One session on the server.
 ///
-/// Dropped while idle, it says good-bye to the server. Dropped while busy (see [`Session::set_busy`]), it cancels what
-/// the server is doing and closes the socket, so that nothing goes on behind it.
+/// Dropped while idle, it says good-bye to the server. Dropped while busy (see [`Session::work`] and
+/// [`Session::set_busy`]), it cancels what the server is doing and closes the socket, so that nothing goes on behind it.
 pub struct Session {
     client: Client,
     task: JoinHandle<()>,
     cancel: CancelQuery,
-    busy: bool,
+    busy: AtomicBool,
 }
 
 impl Session {
@@ -55,7 +59,7 @@ impl Session {
             (client, tokio::spawn(async move { drop(connection.await) }), Some(tls))
         };
         let cancel = CancelQuery { token: client.cancel_token(), tls, runtime: Handle::current() };
-        let session = Self { client, task, cancel, busy: false };
+        let session = Self { client, task, cancel, busy: AtomicBool::new(false) };
         session
             .run(&sql::session_settings(settings.statement_timeout_ms), "Could not prepare the session")
             .await?;
@@ -77,12 +81,20 @@ impl Session {
     /// # Errors
     /// As the server answers, with `doing` as the message.
     pub async fn run(&self, statements: &str, doing: &str) -> Result<()> {
-        self.client.batch_execute(statements).await.map_err(|error| error::from_driver(doing, &error))
+        self.work(self.client.batch_execute(statements)).await.map_err(|error| error::from_driver(doing, &error))
+    }
+
+    /// Waits for something that the server does. When the wait is dropped before its end, the session stays busy.
+    pub async fn work<T>(&self, work: impl Future<Output = T>) -> T {
+        self.set_busy(true);
+        let done = work.await;
+        self.set_busy(false);
+        done
     }
 
     /// Whether the server is at work for this session: decides what a drop does.
-    pub fn set_busy(&mut self, busy: bool) {
-        self.busy = busy;
+    pub fn set_busy(&self, busy: bool) {
+        self.busy.store(busy, Ordering::Relaxed);
     }
 
     /// Ends on the server what the session is doing.
@@ -94,7 +106,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if self.busy {
+        if *self.busy.get_mut() {
             self.cancel.send();
             self.task.abort();
         }

@@ -3,8 +3,13 @@
 
 mod config;
 mod connection;
+mod connector;
 mod error;
+mod query;
 mod sql;
 mod tls;
 mod types;
 mod wire;
+mod write;
+
+pub use connector::Postgres;

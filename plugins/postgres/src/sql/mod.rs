@@ -1,5 +1,12 @@
 //! All SQL of the connector, as pure functions that return text.
 
+mod write;
+
+pub(crate) use write::*;
+
+pub mod read;
+pub mod statement;
+
 /// Quotes an identifier by PostgreSQL's own rule: always in double quotes, double quotes doubled.
 ///
 /// A NUL cannot be part of a name on the server; it is left out, so the server answers that the name does not exist.

@@ -6,14 +6,14 @@ use hub_plugin_api::{
     Error, ErrorKind, Result,
     arrow::{
         array::{
-            ArrayRef, BinaryArray, BooleanArray, BooleanBufferBuilder, Decimal128Array, Decimal256Array,
-            FixedSizeBinaryArray, GenericByteArray, ListArray, NullBufferBuilder, PrimitiveArray, StringArray,
+            ArrayRef, BooleanArray, BooleanBufferBuilder, Decimal128Array, Decimal256Array,
+            FixedSizeBinaryArray, GenericByteArray, ListArray, NullBufferBuilder, PrimitiveArray,
         },
         buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer},
         datatypes::{
-            ArrowPrimitiveType, ByteArrayType, DataType, Date32Type, Field, FieldRef, Float32Type, Float64Type,
+            ArrowPrimitiveType, BinaryType, ByteArrayType, DataType, Date32Type, Field, FieldRef, Float32Type, Float64Type,
             Int16Type, Int32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType,
-            TimestampMicrosecondType, UInt32Type, i256,
+            TimestampMicrosecondType, UInt32Type, Utf8Type, i256,
         },
     },
 };
@@ -80,7 +80,7 @@ impl Bytes {
 
     fn finish<T: ByteArrayType<Offset = i32>>(&mut self, nulls: Option<NullBuffer>) -> Result<ArrayRef, String> {
         // The next batch will need about as much.
-        let data = std::mem::replace(&mut self.data, Vec::with_capacity(self.data.len()));
+        let data = take(&mut self.data);
         let mut next = Vec::with_capacity(self.offsets.len());
         next.push(0);
         let offsets = OffsetBuffer::new(ScalarBuffer::from(std::mem::replace(&mut self.offsets, next)));
@@ -277,10 +277,10 @@ impl ColumnDecoder {
                     .with_precision_and_scale(*precision, (*scale).cast_signed())?,
             ),
             Values::DecimalText(bytes) | Values::Text(bytes) | Values::Jsonb(bytes) => {
-                bytes.finish::<<StringArray as ByteArrayOf>::Type>(nulls).map_err(not_text)?
+                bytes.finish::<Utf8Type>(nulls).map_err(not_text)?
             }
             Values::Binary(bytes) => {
-                bytes.finish::<<BinaryArray as ByteArrayOf>::Type>(nulls).map_err(Error::internal)?
+                bytes.finish::<BinaryType>(nulls).map_err(Error::internal)?
             }
             Values::Date(values) => primitive::<Date32Type>(values, nulls),
             Values::Time(values) => primitive::<Time64MicrosecondType>(values, nulls),
@@ -300,15 +300,6 @@ impl ColumnDecoder {
             }
         })
     }
-}
-
-/// The type parameter of a byte array.
-trait ByteArrayOf {
-    type Type: ByteArrayType<Offset = i32>;
-}
-
-impl<T: ByteArrayType<Offset = i32>> ByteArrayOf for GenericByteArray<T> {
-    type Type = T;
 }
 
 const DECIMALS_AS_TEXT: &str = "Set option `decimals: text` to carry numerics as text";

@@ -1,6 +1,13 @@
 //! Values as they lie in PostgreSQL's binary protocol.
 
-pub mod decode;
+pub(crate) mod decode;
 mod decode_column;
-pub mod decode_copy;
+pub(crate) mod decode_copy;
 mod decode_numeric;
+pub(crate) mod decode_text;
+pub(crate) mod encode;
+mod encode_json;
+mod encode_number;
+pub(crate) mod encode_plan;
+pub(crate) mod encode_target;
+mod encode_time;

@@ -1,0 +1,4 @@
+//! The connector against a real server.
+
+mod reading;
+mod support;
