@@ -17,3 +17,5 @@ mod types;
 mod write;
 
 pub use connection::Sqlite;
+
+hub_plugin_api::export_connectors!("sqlite" => Sqlite);
