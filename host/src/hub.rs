@@ -33,6 +33,7 @@ pub struct HubBuilder {
     plugin_dirs: Vec<PathBuf>,
     paths: Option<Paths>,
     catalog: Option<Arc<dyn Catalog>>,
+    registry: Option<Registry>,
 }
 
 impl HubBuilder {
@@ -71,6 +72,13 @@ impl HubBuilder {
         self
     }
 
+    /// Takes the plugins that a registry has found, and looks for no others.
+    #[must_use]
+    pub fn registry(mut self, registry: Registry) -> Self {
+        self.registry = Some(registry);
+        self
+    }
+
     /// Opens the store and looks for plugins.
     ///
     /// # Errors
@@ -78,8 +86,9 @@ impl HubBuilder {
     pub fn build(self) -> Result<Hub> {
         let paths = self.paths.map_or_else(Paths::from_environment, Ok)?;
         let store = Arc::new(Store::open(&paths)?);
-        let folders = plugin_folders(&self.plugin_dirs);
-        let registry = Registry::open(RegistryOptions::new(folders, paths.cache.join("plugins")));
+        let registry = self.registry.unwrap_or_else(|| {
+            Registry::open(RegistryOptions::new(plugin_folders(&self.plugin_dirs), &paths.cache))
+        });
         let catalog = self.catalog.unwrap_or_else(|| Arc::new(registry.clone()));
         Ok(Hub { host: Host { catalog, store, paths }, registry })
     }

@@ -1,14 +1,10 @@
 //! What the global options say: where plugins and the hub's files are.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, OnceLock},
-};
+use std::{path::PathBuf, sync::OnceLock};
 
 use connector_hub::{
     Hub,
     api::Result,
-    pipeline::{Catalog, Resolved},
     plugins::{LoadedConnector, Registry, RegistryOptions, plugin_folders},
     store::Paths,
 };
@@ -59,23 +55,6 @@ impl Setup {
 
     /// The hub with its store.
     pub fn hub(&self) -> Result<Hub> {
-        let catalog = Arc::new(Plugins(self.registry()?.clone()));
-        Hub::builder().paths(self.paths()?).catalog(catalog).build()
-    }
-}
-
-/// The connectors of plugin folders.
-struct Plugins(Registry);
-
-impl Catalog for Plugins {
-    fn find(&self, reference: &str) -> Result<Resolved> {
-        let found = self.0.find(reference)?;
-        Ok(Resolved {
-            plugin: found.plugin,
-            plugin_version: found.plugin_version.to_string(),
-            spec: found.spec,
-            connector: found.connector,
-            supervisor: found.supervisor,
-        })
+        Hub::builder().paths(self.paths()?).registry(self.registry()?.clone()).build()
     }
 }
