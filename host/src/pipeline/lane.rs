@@ -222,7 +222,14 @@ impl Lane {
             if reader.state == State::Ended || (due && reader.can_commit()) {
                 continue;
             }
-            let Some((item, bytes)) = reader.thread.channel.pop() else { continue };
+            // Asked before the queue: what the thread handed over at last is taken first.
+            let is_over = reader.thread.is_finished();
+            let Some((item, bytes)) = reader.thread.channel.pop() else {
+                if is_over {
+                    return Err(self.reader_is_gone(index));
+                }
+                continue;
+            };
             moved = true;
             let split = reader.split.id.clone();
             match item {
@@ -235,6 +242,14 @@ impl Lane {
             }
         }
         Ok(moved)
+    }
+
+    /// The error of a reader whose thread ended before its split did.
+    fn reader_is_gone(&mut self, index: usize) -> Error {
+        let reader = self.readers.remove(index);
+        let error =
+            reader.thread.close().err().unwrap_or_else(|| Error::internal("A reader ended without a reason"));
+        self.attempt.source.describe(error).with_context("split", reader.split.id)
     }
 
     fn take(&mut self, index: usize, event: Event, bytes: u64) -> Result<()> {

@@ -109,7 +109,7 @@ mod tests {
             .with_hint("postgres://u:p%40ss%22word@h")
             .with_context("config", "{\"password\":\"p@ss\\\"word\"}");
         let shown = format!("{:?}", masks.error(error));
-        assert!(!shown.contains("ss") || !shown.contains("word\\"), "{shown}");
+        assert!(!shown.contains("p@ss") && !shown.contains("p%40ss"), "{shown}");
         assert_eq!(masks.text("x p@ss\"word y"), "x *** y");
         assert_eq!(masks.text("postgres://u:p%40ss%22word@h"), "postgres://u:***@h");
         assert_eq!(masks.text(r#"{"a":"p@ss\"word"}"#), r#"{"a":"***"}"#);

@@ -20,6 +20,8 @@ mod schedule;
 mod spec;
 mod stop;
 mod supervise;
+#[cfg(test)]
+mod tests;
 mod tokens;
 
 pub use batches::{Batches, Preview, PreviewStream};
@@ -28,8 +30,8 @@ pub use events::{RunEvent, Side, SplitCount, SplitSummary};
 pub use options::{Outcome, RunOptions, RunSummary, Trust};
 
 pub use spec::{
-    CommitSpec, EndpointSpec, FILE_VERSION, FileError, OnLostSnapshot, OnRejected, PipelineFile, PipelineSpec, Place,
-    Problem, RetrySpec, SecretReference, connector_schema, pipeline_schema,
+    CommitSpec, EndpointSpec, FILE_VERSION, FileError, OnLostSnapshot, OnRejected, PipelineFile,
+    PipelineSpec, Place, Problem, RetrySpec, SecretReference, connector_schema, pipeline_schema,
 };
 pub use stop::StopSignal;
 
