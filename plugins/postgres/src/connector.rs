@@ -8,7 +8,7 @@ use hub_plugin_api::{
 
 use crate::{
     config::{self, Settings},
-    query,
+    query, write,
 };
 
 /// PostgreSQL.
@@ -21,7 +21,11 @@ impl Connector for Postgres {
             .guarantee(Guarantee::AtLeastOnce)
             .describe("Reads the rows of a statement; with a cursor, later runs read only what is new");
         query.options = query::parameters();
-        let mut spec = ConnectorSpec::new("postgres", "PostgreSQL").strategy(query);
+        let mut write = Strategy::destination("write", "By Write Operation")
+            .guarantee(Guarantee::EffectivelyOnce)
+            .describe("Writes rows through COPY BINARY, in one transaction with the token of their commit");
+        write.options = write::options();
+        let mut spec = ConnectorSpec::new("postgres", "PostgreSQL").strategy(query).strategy(write);
         spec.parameters = config::parameters();
         spec
     }
@@ -45,6 +49,13 @@ impl Connection for PostgresConnection {
 
     async fn check(&self, request: &CheckRequest, reporter: &CheckReporter) -> Result<()> {
         Ok(())
+    }
+
+    async fn writer(&self, request: &WriterRequest) -> Result<Box<dyn Writer>> {
+        match request.strategy.as_str() {
+            "write" => write::writer(&self.settings, &self.context, request).await,
+            other => Err(Error::unsupported(format_args!("Strategy `{other}` of PostgreSQL"))),
+        }
     }
 
     async fn plan(&self, request: &PlanRequest) -> Result<Box<dyn Plan>> {

@@ -1,6 +1,7 @@
 //! Statements of the writer. Names are quoted, values bound; types come quoted from the catalogue.
 
 use super::identifier;
+use crate::wire::encode_plan::ColumnPlan;
 
 /// The number of a row in a staging table.
 pub(crate) const ORDER: &str = "__hub_n";
@@ -51,7 +52,7 @@ pub(crate) const FIND_TABLE: &str = "SELECT c.oid, c.relkind::text FROM pg_catal
 
 /// The columns of a table, by its oid, with the base types of domains and the elements of arrays.
 pub(crate) const COLUMNS: &str = "SELECT a.attname::text, pg_catalog.format_type(a.atttypid, a.atttypmod), \
-     a.attnotnull OR b.required, a.atthasdef OR a.attidentity <> '', a.attgenerated::text, a.attidentity::text, \
+     a.attnotnull OR b.required, a.atthasdef OR a.attidentity <> '', a.attgenerated::text, \
      b.oid, b.typname::text, b.typtype::text, b.modifier, \
      pg_catalog.quote_ident(bn.nspname) || '.' || pg_catalog.quote_ident(b.typname), \
      e.oid, e.typname::text, e.typtype::text, pg_catalog.format_type(e.oid, b.modifier), \
@@ -132,6 +133,11 @@ pub(crate) struct Staged {
 }
 
 impl Staged {
+    /// How a column is staged.
+    pub(crate) fn of(plan: &ColumnPlan) -> Self {
+        Self { name: plan.name.clone(), cast: plan.via_text.map(|_| plan.target.cast.clone()) }
+    }
+
     fn value(&self) -> String {
         match &self.cast {
             Some(cast) => format!("s.{}::{cast}", identifier(&self.name)),
@@ -179,3 +185,111 @@ fn on_conflict(columns: &[Staged], key: &[String]) -> String {
         format!("ON CONFLICT ({keys}) DO UPDATE SET {}", assignments.join(", "))
     }
 }
+
+fn same_key(key: &[Staged]) -> String {
+    let equal: Vec<_> =
+        key.iter().map(|column| format!("t.{} = {}", identifier(&column.name), column.value())).collect();
+    equal.join(" AND ")
+}
+
+/// Removes the rows whose keys are staged.
+pub(crate) fn delete_staged(table: &str, stage: &str, key: &[Staged]) -> String {
+    format!("DELETE FROM {table} t USING {stage} s WHERE {}", same_key(key))
+}
+
+/// Sets the staged columns in the rows with the staged keys. Without any column besides the key it only finds them.
+pub(crate) fn update_staged(table: &str, stage: &str, columns: &[Staged], key: &[Staged]) -> String {
+    let assignments = assignments(columns, key, Staged::value);
+    format!("UPDATE {table} t SET {assignments} FROM {stage} s WHERE {}", same_key(key))
+}
+
+fn assignments(columns: &[Staged], key: &[Staged], value: impl Fn(&Staged) -> String) -> String {
+    let set = |column: &Staged| format!("{} = {}", identifier(&column.name), value(column));
+    let others: Vec<_> = columns.iter().filter(|column| !key.contains(column)).map(set).collect();
+    // An update needs something to set; the key stays what it is.
+    if others.is_empty() { key.iter().map(set).collect::<Vec<_>>().join(", ") } else { others.join(", ") }
+}
+
+/// Puts staged rows, each of another key, in place of what is there.
+pub(crate) fn upsert_staged(table: &str, stage: &str, columns: &[Staged], key: &[String]) -> String {
+    let values: Vec<_> = columns.iter().map(Staged::value).collect();
+    format!(
+        "INSERT INTO {table} AS t ({}) OVERRIDING SYSTEM VALUE SELECT {} FROM {stage} s {}",
+        list(columns.iter().map(|column| column.name.as_str())),
+        values.join(", "),
+        on_conflict(columns, key),
+    )
+}
+
+/// A bound value of a column: the type on the wire, and the cast from there.
+fn bound(number: usize, wire_type: &str, column: &Staged) -> String {
+    match &column.cast {
+        Some(cast) => format!("${number}::{wire_type}::{cast}"),
+        None => format!("${number}::{wire_type}"),
+    }
+}
+
+/// Sets every column of the row that has an old key: binds the columns, then the old key.
+pub(crate) fn move_row(table: &str, columns: &[(Staged, &str)], key: &[(Staged, &str)]) -> String {
+    let set: Vec<_> = columns
+        .iter()
+        .enumerate()
+        .map(|(index, (column, wire))| {
+            format!("{} = {}", identifier(&column.name), bound(index + 1, wire, column))
+        })
+        .collect();
+    let equal: Vec<_> = key
+        .iter()
+        .enumerate()
+        .map(|(index, (column, wire))| {
+            format!("t.{} = {}", identifier(&column.name), bound(columns.len() + index + 1, wire, column))
+        })
+        .collect();
+    format!("UPDATE {table} t SET {} WHERE {}", set.join(", "), equal.join(" AND "))
+}
+
+/// Puts one row in place of what has its key: binds the columns.
+pub(crate) fn upsert_row(table: &str, columns: &[(Staged, &str)], key: &[String]) -> String {
+    let values: Vec<_> =
+        columns.iter().enumerate().map(|(index, (column, wire))| bound(index + 1, wire, column)).collect();
+    let staged: Vec<Staged> = columns.iter().map(|(column, _)| column.clone()).collect();
+    format!(
+        "INSERT INTO {table} AS t ({}) OVERRIDING SYSTEM VALUE VALUES ({}) {}",
+        list(staged.iter().map(|column| column.name.as_str())),
+        values.join(", "),
+        on_conflict(&staged, key),
+    )
+}
+
+/// Moves a staging table's rows into the table that it replaces.
+pub(crate) fn move_all(table: &str, stage: &str, columns: &[String]) -> String {
+    let names = list(columns.iter().map(String::as_str));
+    format!("INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE SELECT {names} FROM {stage}")
+}
+
+/// The staging tables of a run of `replace`: binds schema and the start of their names.
+pub(crate) const STAGING_TABLES: &str = "SELECT c.relname::text FROM pg_catalog.pg_class c \
+     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+     WHERE n.nspname = $1 AND c.relkind = 'r' AND pg_catalog.starts_with(c.relname::text, $2)";
+
+/// What the names of staging tables start with: binds pipeline and table.
+pub(crate) const STAGING_PREFIX: &str = "SELECT '__hub_replace_' || pg_catalog.left(pg_catalog.md5(pg_catalog.length($1) || ':' || $1 || $2), 16) || '_'";
+
+/// Makes an empty table with the columns of another.
+pub(crate) fn create_like(table: &str, other: &str) -> String {
+    format!("CREATE TABLE {table} (LIKE {other} INCLUDING GENERATED INCLUDING IDENTITY INCLUDING DEFAULTS)")
+}
+
+/// Gives a table another name.
+pub(crate) fn rename_table(table: &str, name: &str) -> String {
+    format!("ALTER TABLE {table} RENAME TO {}", identifier(name))
+}
+
+/// Gives a constraint another name.
+pub(crate) fn rename_constraint(table: &str, from: &str, to: &str) -> String {
+    format!("ALTER TABLE {table} RENAME CONSTRAINT {} TO {}", identifier(from), identifier(to))
+}
+
+/// The name of a table's primary key, by its oid.
+pub(crate) const PRIMARY_KEY: &str =
+    "SELECT conname::text FROM pg_catalog.pg_constraint WHERE conrelid = $1 AND contype = 'p'";

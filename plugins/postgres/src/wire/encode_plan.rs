@@ -168,6 +168,12 @@ impl ColumnPlan {
         self
     }
 
+    /// The same plan for a batch that has the column at another place.
+    #[must_use]
+    pub(crate) fn at(&self, index: usize) -> Self {
+        Self { index, ..self.clone() }
+    }
+
     /// The type on the wire: of a staging table's column and of a bound value.
     pub(crate) fn wire_type(&self) -> &str {
         self.via_text.unwrap_or(&self.target.cast)

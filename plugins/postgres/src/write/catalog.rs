@@ -17,8 +17,6 @@ pub(super) struct TargetColumn {
     pub has_default: bool,
     /// The server computes it.
     pub generated: bool,
-    /// `GENERATED ALWAYS AS IDENTITY`: it may be inserted, not updated.
-    pub identity_always: bool,
 }
 
 /// An existing table.
@@ -87,26 +85,24 @@ fn read_column(row: &Row) -> Result<TargetColumn, tokio_postgres::Error> {
         let text: String = row.try_get(index)?;
         Ok(text.chars().next().unwrap_or('b'))
     };
-    let modifier: i32 = row.try_get(9)?;
-    let base_name: String = row.try_get(7)?;
-    let target = match row.try_get::<_, Option<u32>>(11)? {
+    let modifier: i32 = row.try_get(8)?;
+    let base_name: String = row.try_get(6)?;
+    let target = match row.try_get::<_, Option<u32>>(10)? {
         Some(item_oid) => {
-            let item_name: String = row.try_get(12)?;
+            let item_name: String = row.try_get(11)?;
             let item =
-                Target::new(item_oid, &item_name, kind(13)?, modifier, row.try_get(14)?, row.try_get(15)?);
+                Target::new(item_oid, &item_name, kind(12)?, modifier, row.try_get(13)?, row.try_get(14)?);
             let wire = Wire::Array(Box::new(item));
-            Target { wire, oid: row.try_get(6)?, declared, cast: row.try_get(10)? }
+            Target { wire, oid: row.try_get(5)?, declared, cast: row.try_get(9)? }
         }
-        None => Target::new(row.try_get(6)?, &base_name, kind(8)?, modifier, declared, row.try_get(10)?),
+        None => Target::new(row.try_get(5)?, &base_name, kind(7)?, modifier, declared, row.try_get(9)?),
     };
     let generated: String = row.try_get(4)?;
-    let identity: String = row.try_get(5)?;
     Ok(TargetColumn {
         name: row.try_get(0)?,
         target,
         required: row.try_get(2)?,
         has_default: row.try_get(3)?,
         generated: !generated.is_empty(),
-        identity_always: identity == "a",
     })
 }

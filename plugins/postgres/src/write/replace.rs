@@ -1,36 +1,110 @@
-//! Mode `replace`: rows gather in a staging table, which takes the table's place in one step.
-
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+//! Mode `replace`: rows gather in a staging table, which takes the table's place in one step at the end.
+//!
+//! The staging table is an ordinary one, because its rows are durable with the tokens of their commits. Its name tells
+//! pipeline, table and run: what an older run left behind is dropped.
 
 use hub_plugin_api::{Result, WriterRequest};
 
-use super::options::WriteOptions;
+use super::{catalog::TargetTable, options::WriteOptions};
 use crate::{connection::Session, error, sql};
 
 /// The staging tables of one run of one pipeline.
 pub(super) struct Staging {
     pipeline: String,
     run: u64,
+    /// The tables that are replaced.
+    tables: Vec<String>,
 }
 
 impl Staging {
     pub(super) fn new(request: &WriterRequest) -> Self {
-        Self { pipeline: request.pipeline.clone(), run: request.run }
+        Self { pipeline: request.pipeline.clone(), run: request.run, tables: Vec::new() }
     }
 
-    /// What staging tables of every run for a table start with.
-    fn prefix(&self, schema: &str, table: &str) -> String {
-        let _ = (schema, table, &self.pipeline);
-        let mut hasher = DefaultHasher::new();
-        (&self.pipeline, schema, table).hash(&mut hasher);
-        format!("__hub_replace_{:016x}_", hasher.finish())
+    /// What the names of staging tables of every run start with. The server hashes, so that the name is the same
+    /// whatever version of this connector made it.
+    async fn prefix(&self, session: &Session, table: &str) -> Result<String> {
+        let failed = |error| error::from_driver("Could not name a staging table", &error);
+        let row = session
+            .client()
+            .query_one(sql::STAGING_PREFIX, &[&self.pipeline, &table])
+            .await
+            .map_err(failed)?;
+        row.try_get(0).map_err(failed)
     }
 
-    pub(super) async fn prepare(&self, _session: &Session, schema: &str, table: &str) -> Result<String> {
-        Ok(format!("{}{}", self.prefix(schema, table), self.run))
+    /// The name of the staging table for a table; drops those of other runs. It is a copy of the table where that
+    /// exists, else the writer makes it like any other.
+    pub(super) async fn prepare(&mut self, session: &Session, schema: &str, table: &str) -> Result<String> {
+        let client = session.client();
+        let prefix = self.prefix(session, table).await?;
+        let name = format!("{prefix}{}", self.run);
+        let quoted = sql::qualified(Some(schema), &name);
+        let failed = |error| error::from_driver("Could not prepare a staging table", &error);
+        // Other lanes of the run prepare the same one.
+        client.execute(sql::LOCK_NAME, &[&quoted]).await.map_err(failed)?;
+        for row in client.query(sql::STAGING_TABLES, &[&schema, &prefix]).await.map_err(failed)? {
+            let other: String = row.try_get(0).map_err(failed)?;
+            if other != name {
+                let drop = format!("DROP TABLE {}", sql::qualified(Some(schema), &other));
+                session.run(&drop, "Could not drop the staging table of an older run").await?;
+            }
+        }
+        let there = TargetTable::find(client, schema, &name).await?.is_some();
+        if !there && TargetTable::find(client, schema, table).await?.is_some() {
+            let like = sql::create_like(&quoted, &sql::qualified(Some(schema), table));
+            session.run(&like, "Could not make a staging table").await?;
+        }
+        if !self.tables.iter().any(|one| one == table) {
+            self.tables.push(table.to_owned());
+        }
+        Ok(name)
     }
 
-    pub(super) async fn swap(&self, _session: &Session, _options: &WriteOptions) -> Result<()> {
+    /// Puts every staging table in the place of its table, in the open transaction. A table that exists is emptied and
+    /// filled, so that its indexes, rights and triggers stay; one that does not gets the staging table itself.
+    pub(super) async fn swap(&self, session: &Session, options: &WriteOptions) -> Result<()> {
+        let client = session.client();
+        let schema = Some(options.schema.as_str());
+        let doing = "Could not put the new rows in place";
+        let failed = |error| error::from_driver(doing, &error);
+        let mut filled = Vec::new();
+        for table in &self.tables {
+            let name = format!("{}{}", self.prefix(session, table).await?, self.run);
+            let (stage, quoted) = (sql::qualified(schema, &name), sql::qualified(schema, table));
+            client.execute(sql::LOCK_NAME, &[&stage]).await.map_err(failed)?;
+            let Some(staged) = TargetTable::find(client, &options.schema, &name).await? else {
+                // Another lane of this run has swapped it already.
+                continue;
+            };
+            if TargetTable::find(client, &options.schema, table).await?.is_some() {
+                filled.push((stage, quoted, staged));
+                continue;
+            }
+            session.run(&sql::rename_table(&stage, table), doing).await?;
+            // The key's constraint and index carry the staging table's name.
+            for row in client.query(sql::PRIMARY_KEY, &[&staged.oid]).await.map_err(failed)? {
+                let constraint: String = row.try_get(0).map_err(failed)?;
+                let rename = sql::rename_constraint(&quoted, &constraint, &format!("{table}_pkey"));
+                // Another table may have an index of that name; the constraint is as good under its own.
+                let statements = format!("SAVEPOINT hub_name; {rename}; RELEASE SAVEPOINT hub_name");
+                if client.batch_execute(&statements).await.is_err() {
+                    session.run("ROLLBACK TO SAVEPOINT hub_name", doing).await?;
+                }
+            }
+        }
+        let targets: Vec<String> = filled.iter().map(|(_, quoted, _)| quoted.clone()).collect();
+        empty(session, &targets).await?;
+        for (stage, quoted, staged) in &filled {
+            let columns: Vec<String> = staged
+                .columns
+                .iter()
+                .filter(|column| !column.generated)
+                .map(|column| column.name.clone())
+                .collect();
+            session.run(&sql::move_all(quoted, stage, &columns), doing).await?;
+            session.run(&format!("DROP TABLE {stage}"), doing).await?;
+        }
         Ok(())
     }
 }
@@ -41,14 +115,15 @@ pub(super) async fn empty(session: &Session, tables: &[String]) -> Result<()> {
         return Ok(());
     }
     let failed = |error| error::from_driver("Could not empty tables", &error);
-    session.client().batch_execute("SAVEPOINT hub_empty").await.map_err(failed)?;
+    session.run("SAVEPOINT hub_empty", "Could not set a savepoint").await?;
     let truncate = format!("TRUNCATE {}", tables.join(", "));
-    match session.client().batch_execute(&truncate).await {
-        Ok(()) => session.client().batch_execute("RELEASE SAVEPOINT hub_empty").await.map_err(failed),
+    match session.work(session.client().batch_execute(&truncate)).await {
+        Ok(()) => session.run("RELEASE SAVEPOINT hub_empty", "Could not empty tables").await,
         Err(error) if error.code() == Some(&tokio_postgres::error::SqlState::FEATURE_NOT_SUPPORTED) => {
             let delete: Vec<_> = tables.iter().map(|table| format!("; DELETE FROM {table}")).collect();
-            let statements = format!("ROLLBACK TO SAVEPOINT hub_empty{}", delete.concat());
-            session.client().batch_execute(&statements).await.map_err(failed)
+            session
+                .run(&format!("ROLLBACK TO SAVEPOINT hub_empty{}", delete.concat()), "Could not empty tables")
+                .await
         }
         Err(error) => Err(failed(error)),
     }

@@ -6,7 +6,7 @@ use tokio_postgres::error::SqlState;
 use super::{
     copy::CopyRows,
     segment::{Chunk, RowPlace, Segment},
-    writer::{Open, PostgresWriter, sending},
+    writer::{Open, PostgresWriter, Table, sending},
 };
 use crate::{sql, wire::encode::CellError, wire::encode_plan::ColumnPlan};
 
@@ -15,18 +15,23 @@ const SEGMENT_BYTES: usize = 8 << 20;
 /// Bytes of rows that may wait for the row that their foreign key names.
 const DEFERRED_BYTES: usize = 24 << 20;
 
-const SAVE: &str = "SAVEPOINT hub_rows";
-const KEEP: &str = "RELEASE SAVEPOINT hub_rows";
-const UNDO: &str = "ROLLBACK TO SAVEPOINT hub_rows; RELEASE SAVEPOINT hub_rows";
+pub(super) const SAVE: &str = "SAVEPOINT hub_rows";
+pub(super) const KEEP: &str = "RELEASE SAVEPOINT hub_rows";
+pub(super) const UNDO: &str = "ROLLBACK TO SAVEPOINT hub_rows; RELEASE SAVEPOINT hub_rows";
 
 /// Why the server did not take rows.
 pub(super) struct Refusal {
-    kind: ErrorKind,
-    reason: String,
+    pub kind: ErrorKind,
+    pub reason: String,
     foreign_key: bool,
 }
 
 impl Refusal {
+    /// What was found wrong with rows on this side.
+    pub(super) fn of(error: &Error) -> Self {
+        Self { kind: error.kind, reason: error.to_string(), foreign_key: false }
+    }
+
     /// Sorts errors of the rows from all others.
     ///
     /// # Errors
@@ -44,9 +49,10 @@ impl Refusal {
     }
 }
 
-/// Classes of data, constraints, views' checks, raised by triggers, and rows larger than a page can hold.
+/// Classes of cardinality, data, constraints, views' checks, raised by triggers, and rows larger than a page can hold.
 fn is_of_rows(code: &SqlState) -> bool {
-    matches!(code.code().get(..2), Some("22" | "23" | "44" | "54")) || *code == SqlState::RAISE_EXCEPTION
+    matches!(code.code().get(..2), Some("21" | "22" | "23" | "44" | "54"))
+        || *code == SqlState::RAISE_EXCEPTION
 }
 
 impl PostgresWriter {
@@ -70,7 +76,8 @@ impl PostgresWriter {
                 reason: reason(&table.shape.plan, error),
             });
         };
-        copy.put(&table.shape.plan, &chunk.batch, 0..chunk.batch.num_rows(), order, refuse)
+        self.session
+            .work(copy.put(&table.shape.plan, &chunk.batch, 0..chunk.batch.num_rows(), order, refuse))
             .await?
             .map_err(|error| sending(&table.shape.destination, &error))?;
         segment.push(chunk);
@@ -80,13 +87,22 @@ impl PostgresWriter {
     /// Ends the open COPY, and gives the turn to the stream that has most waiting.
     pub(super) async fn next_table(&mut self) -> Result<()> {
         self.close().await?;
-        let waiting = self.tables.iter().enumerate().filter(|(_, table)| !table.waiting.is_empty());
+        let ready = |table: &Table| !table.waiting.is_empty() && !table.shape.changes;
+        let waiting = self.tables.iter().enumerate().filter(|(_, table)| ready(table));
         let Some((index, _)) = waiting.max_by_key(|(_, table)| table.waiting.bytes) else { return Ok(()) };
         let waiting = std::mem::take(&mut self.tables[index].waiting);
         self.waiting_bytes -= waiting.bytes;
         if self.options.mode != WriteMode::Append && !self.tables[index].deferred.is_empty() {
             // Later rows of the same key must not overtake.
             return self.defer(index, waiting).await;
+        }
+        if self.tables[index].shape.statements.is_some() {
+            let rows = waiting.rows();
+            return match self.try_rows(index, &waiting, &rows).await? {
+                Ok(()) => Ok(()),
+                Err(refusal) if refusal.foreign_key => self.defer(index, waiting).await,
+                Err(_) => self.bisect(index, &waiting).await,
+            };
         }
         for chunk in waiting.chunks {
             if self.open.is_none() {
@@ -112,9 +128,15 @@ impl PostgresWriter {
         let shape = &self.tables[index].shape;
         let straight =
             !shape.needs_cast() && matches!(self.options.mode, WriteMode::Append | WriteMode::Replace);
-        if straight || self.tables[index].stage.is_some() {
+        if straight || shape.statements.is_some() { Ok(()) } else { self.make_stage(index).await }
+    }
+
+    /// Makes the staging table of a stream, unless it is there.
+    pub(super) async fn make_stage(&mut self, index: usize) -> Result<()> {
+        if self.tables[index].stage.is_some() {
             return Ok(());
         }
+        let shape = &self.tables[index].shape;
         let columns = shape.stage_columns();
         let stage = self.next_stage();
         self.session.run(&sql::create_stage(&stage, &columns), "Could not make a staging table").await?;
@@ -151,7 +173,7 @@ impl PostgresWriter {
     async fn take_over(&self, index: usize, copy: CopyRows) -> Result<Result<(), Refusal>> {
         let table = &self.tables[index];
         let refuse = |error| Refusal::sort(&table.shape.destination, &error).map(Err);
-        match copy.finish().await {
+        match self.session.work(copy.finish()).await {
             Ok((sent, taken)) if sent != taken => {
                 return Err(Error::new(
                     ErrorKind::Protocol,
@@ -171,7 +193,8 @@ impl PostgresWriter {
                 sql::merge_staged(&shape.destination, stage, &shape.staged, &shape.key)
             }
         };
-        match self.session.client().batch_execute(&format!("{merge}; TRUNCATE {stage}")).await {
+        let statements = format!("{merge}; TRUNCATE {stage}");
+        match self.session.work(self.session.client().batch_execute(&statements)).await {
             Ok(()) => Ok(Ok(())),
             Err(error) => refuse(error),
         }
@@ -219,10 +242,11 @@ impl PostgresWriter {
     /// Settles everything that was written so far.
     pub(super) async fn settle_all(&mut self) -> Result<()> {
         self.close().await?;
-        while self.waiting_bytes > 0 || self.tables.iter().any(|table| !table.waiting.is_empty()) {
+        while self.tables.iter().any(|table| !table.waiting.is_empty() && !table.shape.changes) {
             self.next_table().await?;
             self.close().await?;
         }
+        self.settle_changes().await?;
         self.settle_deferred().await
     }
 
@@ -287,6 +311,9 @@ impl PostgresWriter {
         rows: &[RowPlace],
     ) -> Result<Result<(), Refusal>> {
         let table = &self.tables[index];
+        if let Some(statements) = &table.shape.statements {
+            return self.session.work(statements.run(self.session.client(), segment, rows)).await;
+        }
         let failed = |error| sending(&table.shape.destination, &error);
         let mut copy =
             CopyRows::start(self.session.client(), &self.copy_statement(index)).await.map_err(failed)?;
@@ -296,7 +323,8 @@ impl PostgresWriter {
             let order = table.stage.as_ref().map(|_| sent);
             // Rows that do not fit were left out of `rows` when they were sent first.
             let places = part.iter().map(|(_, row)| *row as usize);
-            copy.put(&table.shape.plan, batch, places, order, |_, _| {}).await?.map_err(failed)?;
+            let put = copy.put(&table.shape.plan, batch, places, order, |_, _| {});
+            self.session.work(put).await?.map_err(failed)?;
             sent += part.len() as i64;
         }
         self.take_over(index, copy).await

@@ -1,8 +1,7 @@
 //! A stream's table: found, made or grown when the stream's shape comes, and how its rows get there.
 
-use arrow::datatypes::Schema;
 use hub_plugin_api::{
-    Context, Error, ErrorKind, Level, Result, StreamId, StreamSchema, WriteMode, arrow, changes,
+    Context, Error, ErrorKind, Level, Result, StreamId, StreamSchema, WriteMode, changes,
     types::{Column, LogicalType, META_CHANGE},
 };
 use tokio_postgres::{Client, error::SqlState};
@@ -10,6 +9,7 @@ use tokio_postgres::{Client, error::SqlState};
 use super::{
     catalog::{TargetColumn, TargetTable},
     options::{SchemaGrowth, WriteOptions, check_name},
+    statements::Statements,
 };
 use crate::{
     connection::Session,
@@ -23,6 +23,7 @@ use crate::{
 };
 
 /// What a stream's rows become.
+#[derive(Default)]
 pub(super) struct Shape {
     /// The number of the shape.
     pub schema_id: u32,
@@ -34,21 +35,12 @@ pub(super) struct Shape {
     pub key: Vec<String>,
     /// The columns as they are staged.
     pub staged: Vec<Staged>,
-    /// Columns that the server does not let be updated.
-    pub fixed: Vec<String>,
-    /// Where the change columns are.
-    pub changes: Option<ChangeColumns>,
+    /// The statements that are run instead.
+    pub statements: Option<Statements>,
+    /// Whether rows are changes that are to be applied.
+    pub changes: bool,
     /// The columns as the stream has them.
     pub columns: Vec<Column>,
-}
-
-/// The places of the change columns in a batch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct ChangeColumns {
-    pub op: usize,
-    pub seq: Option<usize>,
-    pub before: Option<usize>,
-    pub unchanged: Option<usize>,
 }
 
 impl Shape {
@@ -87,9 +79,9 @@ impl Builder<'_> {
     /// [`ErrorKind::UnsupportedType`], [`ErrorKind::SchemaMismatch`], or as the server answers.
     pub(super) async fn shape(&self, schema: &StreamSchema) -> Result<Shape> {
         let all = hub_plugin_api::types::columns_of(&schema.arrow)?;
-        let changes = change_columns(&schema.arrow);
+        let changes = changes::is_change_schema(&schema.arrow);
         let appends = self.options.mode == WriteMode::Append;
-        if changes.is_some() && !appends && self.options.mode != WriteMode::ApplyChanges {
+        if changes && !appends && self.options.mode != WriteMode::ApplyChanges {
             return Err(Error::config(
                 "mode",
                 format!(
@@ -105,21 +97,21 @@ impl Builder<'_> {
             .enumerate()
             .filter(|(index, _)| appends || !schema.arrow.field(*index).metadata().contains_key(META_CHANGE))
             .map(|(index, mut column)| {
-                column.nullable |= changes.is_some() && appends;
+                column.nullable |= changes && appends;
                 (index, column)
             })
             .collect();
         for (_, column) in &written {
             check_name("table", &column.name)?;
         }
-        let key = self.key(schema, &written, changes.is_some())?;
+        let key = self.key(schema, &written, changes)?;
         let table = self.table(&schema.stream, &written, &key).await?;
         let table = self.grow(table, &written).await?;
         let mut shape = self.decide(schema.id, &written, key, &table)?;
         if matches!(self.options.mode, WriteMode::Upsert | WriteMode::ApplyChanges) {
             table.check_unique(self.session.client(), &shape.destination, &shape.key).await?;
         }
-        shape.changes = changes.filter(|_| !appends);
+        shape.changes = changes && !appends;
         shape.columns = all;
         Ok(shape)
     }
@@ -316,13 +308,8 @@ impl Builder<'_> {
             )
             .with_hint("Give the column a default, or take NOT NULL away"));
         }
-        let staged = plan
-            .iter()
-            .map(|way| Staged { name: way.name.clone(), cast: way.via_text.map(|_| way.target.cast.clone()) })
-            .collect();
-        let fixed = |target: &&TargetColumn| target.identity_always;
-        let fixed = table.columns.iter().filter(fixed).map(|target| target.name.clone()).collect();
-        Ok(Shape { schema_id, destination, plan, key, staged, fixed, changes: None, columns: Vec::new() })
+        let staged = plan.iter().map(Staged::of).collect();
+        Ok(Shape { schema_id, destination, plan, key, staged, ..Shape::default() })
     }
 }
 
@@ -368,19 +355,4 @@ fn is_wider(target: &Target, logical: &LogicalType) -> bool {
 /// The precision in `numeric(12,2)`.
 fn declared_precision(declared: &str) -> Option<i32> {
     declared.split_once('(')?.1.split_once(',')?.0.parse().ok()
-}
-
-fn change_columns(schema: &Schema) -> Option<ChangeColumns> {
-    let place = |name: &str| {
-        let is_it = |field: &arrow::datatypes::FieldRef| {
-            field.name() == name && field.metadata().contains_key(META_CHANGE)
-        };
-        schema.fields().iter().position(is_it)
-    };
-    Some(ChangeColumns {
-        op: place(changes::OP)?,
-        seq: place(changes::SEQ),
-        before: place(changes::BEFORE),
-        unchanged: place(changes::UNCHANGED),
-    })
 }

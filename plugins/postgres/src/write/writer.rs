@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use hub_plugin_api::{
     CommitToken, Context, Error, ErrorKind, FlushReport, Guarantee, RejectedRow, Result, Rows, StreamId,
-    StreamSchema, WriteMode, Writer, WriterRequest, WriterStart, async_trait,
+    StreamSchema, WriteMode, Writer, WriterRequest, WriterStart, async_trait, changes::Op,
 };
 
 use super::{
@@ -12,13 +12,18 @@ use super::{
     options::WriteOptions,
     replace::Staging,
     segment::{Chunk, Segment},
+    statements::{self, Statements},
     table::{Builder, Shape},
+    template::Template,
     token::Lane,
 };
 use crate::{config::Settings, connection::Session, error, sql};
 
 /// Bytes of rows of streams whose turn has not come.
 const WAITING_BYTES: usize = 4 << 20;
+
+/// Bytes of changes that are folded together.
+const WINDOW_BYTES: usize = 8 << 20;
 
 /// A stream and its table.
 pub(super) struct Table {
@@ -46,6 +51,7 @@ pub(super) struct PostgresWriter {
     pub context: Context,
     pub options: WriteOptions,
     pub staging: Option<Staging>,
+    templates: Vec<(Op, Template)>,
     lane: Lane,
     start: WriterStart,
     pub tables: Vec<Table>,
@@ -69,8 +75,8 @@ pub(crate) async fn writer(
     request: &WriterRequest,
 ) -> Result<Box<dyn Writer>> {
     let options = WriteOptions::read(&request.options)?;
-    let mut session = Session::open(settings, context).await?;
-    session.set_busy(true);
+    let templates = statements::parse(&options.statements)?;
+    let session = Session::open(settings, context).await?;
     // What is committed must be on disk when `commit` returns, whatever the role or the database set.
     session
         .run(
@@ -93,6 +99,7 @@ pub(crate) async fn writer(
         context: context.clone(),
         options,
         staging,
+        templates,
         lane,
         start,
         tables: Vec::new(),
@@ -158,10 +165,19 @@ impl PostgresWriter {
         Ok(())
     }
 
-    async fn shape(&self, schema: &StreamSchema, known: Option<usize>) -> Result<Shape> {
+    async fn shape(&mut self, schema: &StreamSchema, known: Option<usize>) -> Result<Shape> {
+        if !self.templates.is_empty() {
+            let statements = Statements::prepare(self.session.client(), &self.templates, schema).await?;
+            return Ok(Shape {
+                schema_id: schema.id,
+                destination: format!("the table of stream `{}`", schema.stream),
+                statements: Some(statements),
+                ..Shape::default()
+            });
+        }
         let table = self.options.table_of(&schema.stream).to_owned();
         super::options::check_name("table", &table)?;
-        let name = match &self.staging {
+        let name = match &mut self.staging {
             Some(staging) => staging.prepare(&self.session, &self.options.schema, &table).await?,
             None => table,
         };
@@ -204,6 +220,10 @@ impl PostgresWriter {
         let chunk = Chunk { first_row: *next_row, batch: rows.batch };
         *next_row += chunk.batch.num_rows() as u64;
         self.begin().await?;
+        if self.tables[table].shape.changes {
+            self.waiting_bytes += self.tables[table].waiting.push(chunk);
+            return if self.waiting_bytes > WINDOW_BYTES { self.settle_all().await } else { Ok(()) };
+        }
         match &self.open {
             Some(open) if open.table == table => self.send(chunk).await,
             _ => {
