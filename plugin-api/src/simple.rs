@@ -2,12 +2,15 @@
 
 use std::{sync::Arc, time::Duration};
 
-use arrow::{array::RecordBatch, datatypes::SchemaRef};
+use arrow::{
+    array::{Array, AsArray, RecordBatch},
+    datatypes::SchemaRef,
+};
 use async_trait::async_trait;
 
 use crate::{
-    Boundary, Canceller, Error, Event, Guarantee, OpenRequest, Plan, PlanDescription, Position, Reader, Result,
-    Rows, Snapshot, Split, StreamId, StreamSchema, Value,
+    Boundary, Budgets, Canceller, Error, ErrorKind, Event, Guarantee, OpenRequest, Plan, PlanDescription,
+    Position, Reader, Result, Rows, Snapshot, Split, StreamId, StreamSchema, Value,
 };
 
 /// A source that yields batches, each perhaps with the position behind it.
@@ -32,7 +35,30 @@ pub trait BatchSource: Send {
 
 /// A reader of one stream made of a [`BatchSource`]: a boundary behind each batch that has a position, and one before the end.
 pub fn batch_reader(stream: StreamId, source: impl BatchSource + 'static) -> Box<dyn Reader> {
-    Box::new(BatchReader { stream, source: Box::new(source), pending: Vec::new(), boundary: 0, state: State::Opened })
+    let unlimited = Budgets {
+        max_batch_bytes: u64::MAX,
+        max_batch_rows: u64::MAX,
+        max_delay_ms: 0,
+        max_value_bytes: u64::MAX,
+    };
+    bounded_batch_reader(stream, source, unlimited)
+}
+
+/// As [`batch_reader`], within budgets: a batch beyond them is handed over in parts, and a value beyond its own is an
+/// error. A source that reads far more at a time than the budgets still needs memory for it: that is the source's.
+pub fn bounded_batch_reader(
+    stream: StreamId,
+    source: impl BatchSource + 'static,
+    budgets: Budgets,
+) -> Box<dyn Reader> {
+    Box::new(BatchReader {
+        stream,
+        source: Box::new(source),
+        budgets,
+        pending: Vec::new(),
+        boundary: 0,
+        state: State::Opened,
+    })
 }
 
 #[derive(PartialEq)]
@@ -45,6 +71,7 @@ enum State {
 struct BatchReader {
     stream: StreamId,
     source: Box<dyn BatchSource>,
+    budgets: Budgets,
     /// Events to hand over before the source is asked again, last first.
     pending: Vec<Event>,
     boundary: u64,
@@ -72,7 +99,12 @@ impl Reader for BatchReader {
                 if let Some(position) = position {
                     self.pending.push(Event::Boundary(Boundary::at(self.boundary, position)));
                 }
-                Ok(Event::Rows(Rows { stream: self.stream.clone(), schema_id: 0, batch }))
+                check_values(&batch, self.budgets.max_value_bytes)?;
+                let mut parts = Vec::new();
+                split(batch, &self.budgets, &mut parts)?;
+                let rows = |batch| Event::Rows(Rows { stream: self.stream.clone(), schema_id: 0, batch });
+                self.pending.extend(parts.into_iter().rev().map(rows));
+                Ok(self.pending.pop().unwrap_or(Event::Idle))
             }
             State::Ended => Ok(Event::End),
         }
@@ -81,6 +113,38 @@ impl Reader for BatchReader {
     fn canceller(&self) -> Canceller {
         self.source.canceller()
     }
+}
+
+/// Fails for the first text or bytes beyond `max_bytes`.
+fn check_values(batch: &RecordBatch, max_bytes: u64) -> Result<()> {
+    for (field, array) in batch.schema_ref().fields().iter().zip(batch.columns()) {
+        let longest = if let Some(texts) = array.as_string_opt::<i32>() {
+            texts.offsets().lengths().max()
+        } else {
+            array.as_binary_opt::<i32>().and_then(|bytes| bytes.offsets().lengths().max())
+        };
+        if let Some(bytes) = longest.filter(|bytes| *bytes as u64 > max_bytes) {
+            let message =
+                format!("A value of column `{}` has {bytes} bytes, more than {max_bytes}", field.name());
+            return Err(Error::new(ErrorKind::InvalidData, message)
+                .with_hint("Raise `max_value_bytes`, or leave the column out"));
+        }
+    }
+    Ok(())
+}
+
+/// Cuts a batch into halves until each part is within the budgets, or one row.
+fn split(batch: RecordBatch, budgets: &Budgets, parts: &mut Vec<RecordBatch>) -> Result<()> {
+    let rows = batch.num_rows();
+    let sizes = batch.columns().iter().map(|column| column.to_data().get_slice_memory_size());
+    let bytes = sizes.sum::<Result<usize, _>>()?;
+    if rows <= 1 || (rows as u64 <= budgets.max_batch_rows && bytes as u64 <= budgets.max_batch_bytes) {
+        parts.push(batch);
+        return Ok(());
+    }
+    let half = rows / 2;
+    split(batch.slice(0, half), budgets, parts)?;
+    split(batch.slice(half, rows - half), budgets, parts)
 }
 
 /// What makes the reader of a [`SingleSplit`].

@@ -4,7 +4,7 @@ use arrow::{
 };
 
 use crate::{
-    Budgets, Event, Role,
+    Boundary, Budgets, Event, Role,
     testing::{
         block_on,
         reading::{Planned, Read, expected_lines, read_split, require_same_rows},
@@ -45,16 +45,18 @@ pub(in crate::testing) fn resumes_from_each_boundary(run: &Run) -> Kept {
     let mut tried = 0;
     for split in planned.in_order()? {
         let read = planned.read(&split, None, SMALL, table.rows.num_rows())?;
-        for (before, boundary) in sample(&read.boundaries) {
-            let Some(position) = &boundary.position else { continue };
+        let with_position = |one: &'_ (usize, Boundary)| {
+            one.1.position.clone().map(|position| (one.0, one.1.number, position))
+        };
+        let boundaries: Vec<_> = read.boundaries.iter().filter_map(with_position).collect();
+        for (before, number, position) in sample(&boundaries) {
             // The server may have lost what only the connection held; the stored plan is all that a new process has.
             let again = run.plan(&source, &pipeline, Some(planned.description.clone()))?;
             let Some(same) = again.description.splits.iter().find(|one| one.id == split.id).cloned() else {
                 return failed(format!("The plan of a restart has no split `{}`", split.id));
             };
-            resume(&again, &same, position, &table, &read, *before).map_err(|stop| {
-                stop.during(format!("Boundary {} at {}", boundary.number, position.as_value()))
-            })?;
+            resume(&again, &same, position, &table, &read, *before)
+                .map_err(|stop| stop.during(format!("Boundary {number} at {}", position.as_value())))?;
             tried += 1;
         }
         repeat(&planned, &split, &table, &read)?;

@@ -62,9 +62,6 @@ pub(in crate::testing) fn refuses_commit_after_lane_taken(run: &Run) -> Kept {
     old.write_all(&first)?;
     old.commit(&token(&pipeline, 1))?;
     let mut new = run.writer(&destination, &pipeline)?;
-    require(new.start.last.as_ref() == Some(&token(&pipeline, 1)), || {
-        format!("The last token came back as {:?}", new.start.last)
-    })?;
     // A writer may notice that it lost its lane before the commit, but not after it.
     let late_commit =
         old.rows(&late).and_then(|()| old.flush()).and_then(|_| old.commit(&token(&pipeline, 2)));
