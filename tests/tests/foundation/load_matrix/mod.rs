@@ -2,6 +2,7 @@
 //! that the process goes on. After each case a good plugin is loaded and read through in the same process.
 
 mod patch;
+mod pipelines;
 mod rows;
 
 use std::{
