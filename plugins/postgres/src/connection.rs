@@ -81,7 +81,9 @@ impl Session {
     /// # Errors
     /// As the server answers, with `doing` as the message.
     pub async fn run(&self, statements: &str, doing: &str) -> Result<()> {
-        self.work(self.client.batch_execute(statements)).await.map_err(|error| error::from_driver(doing, &error))
+        self.work(self.client.batch_execute(statements))
+            .await
+            .map_err(|error| error::from_driver(doing, &error))
     }
 
     /// Waits for something that the server does. When the wait is dropped before its end, the session stays busy.

@@ -1,13 +1,17 @@
 //! What the hub sees: the connector, and the connections that it makes.
 
 use hub_plugin_api::{
-    CheckReporter, CheckRequest, Config, Connection, Connector, ConnectorSpec, Context, DiscoverRequest, Error,
-    Guarantee, Plan, PlanRequest, Reader, Result, Statement, Strategy, StreamDescription, StreamId, StreamPage,
-    Writer, WriterRequest, arrow::array::RecordBatch, async_trait,
+    CheckReporter, CheckRequest, Config, Connection, Connector, ConnectorSpec, Context, DiscoverRequest,
+    Error, Guarantee, Plan, PlanRequest, Reader, Result, Statement, Strategy, StreamDescription, StreamId,
+    StreamPage, Writer, WriterRequest, arrow::array::RecordBatch, async_trait,
 };
 
 use crate::{
+    check,
     config::{self, Settings},
+    connection::Session,
+    discover,
+    identity::identity,
     query, write,
 };
 
@@ -20,10 +24,10 @@ impl Connector for Postgres {
         let mut query = Strategy::source("query", "By Query")
             .guarantee(Guarantee::AtLeastOnce)
             .describe("Reads the rows of a statement; with a cursor, later runs read only what is new");
-        query.options = query::parameters();
+        query.options = query::options();
         let mut write = Strategy::destination("write", "By Write Operation")
             .guarantee(Guarantee::EffectivelyOnce)
-            .describe("Writes rows through COPY BINARY, in one transaction with the token of their commit");
+            .describe("Writes rows into tables, together with the commit token in one transaction");
         write.options = write::options();
         let mut spec = ConnectorSpec::new("postgres", "PostgreSQL").strategy(query).strategy(write);
         spec.parameters = config::parameters();
@@ -41,27 +45,51 @@ struct PostgresConnection {
     context: Context,
 }
 
+impl PostgresConnection {
+    async fn session(&self) -> Result<Session> {
+        Session::open(&self.settings, &self.context).await
+    }
+}
+
 #[async_trait]
 impl Connection for PostgresConnection {
     async fn identity(&self) -> Result<String> {
-        Err(Error::unsupported("x"))
+        identity(&self.settings, &self.session().await?).await
     }
 
     async fn check(&self, request: &CheckRequest, reporter: &CheckReporter) -> Result<()> {
-        Ok(())
+        check::check(&self.settings, &self.context, request, reporter).await
     }
 
-    async fn writer(&self, request: &WriterRequest) -> Result<Box<dyn Writer>> {
-        match request.strategy.as_str() {
-            "write" => write::writer(&self.settings, &self.context, request).await,
-            other => Err(Error::unsupported(format_args!("Strategy `{other}` of PostgreSQL"))),
+    async fn discover(&self, request: &DiscoverRequest) -> Result<StreamPage> {
+        discover::discover(&self.session().await?, request).await
+    }
+
+    async fn describe(&self, streams: &[StreamId]) -> Result<Vec<StreamDescription>> {
+        discover::describe(&self.settings, &self.session().await?, streams).await
+    }
+
+    async fn query(&self, statement: &Statement, parameters: Option<RecordBatch>) -> Result<Box<dyn Reader>> {
+        match statement {
+            Statement::Text(text) => query::read_once(&self.settings, &self.context, text, parameters).await,
+            Statement::Command(_) | Statement::Document(_) => {
+                Err(Error::unsupported("A statement that is not text")
+                    .with_hint("PostgreSQL's language is SQL"))
+            }
         }
     }
 
     async fn plan(&self, request: &PlanRequest) -> Result<Box<dyn Plan>> {
         match request.strategy.as_str() {
             "query" => query::plan(&self.settings, &self.context, request).await,
-            other => Err(Error::unsupported(format_args!("Strategy `{other}` of PostgreSQL"))),
+            other => Err(Error::unsupported(format_args!("Reading by strategy `{other}`"))),
+        }
+    }
+
+    async fn writer(&self, request: &WriterRequest) -> Result<Box<dyn Writer>> {
+        match request.strategy.as_str() {
+            "write" => write::writer(&self.settings, &self.context, request).await,
+            other => Err(Error::unsupported(format_args!("Writing by strategy `{other}`"))),
         }
     }
 }

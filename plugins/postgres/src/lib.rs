@@ -1,10 +1,13 @@
 //! PostgreSQL: reads any query through COPY BINARY, and writes through it.
 #![forbid(unsafe_code)]
 
+mod check;
 mod config;
 mod connection;
 mod connector;
+mod discover;
 mod error;
+mod identity;
 mod query;
 mod sql;
 mod tls;
@@ -13,3 +16,5 @@ mod wire;
 mod write;
 
 pub use connector::Postgres;
+
+hub_plugin_api::export_connectors!("postgres" => Postgres);

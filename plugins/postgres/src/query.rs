@@ -1,6 +1,7 @@
 //! Strategy `query`: the rows of any statement, with a cursor only the new ones.
 
 mod cursor;
+mod once;
 mod options;
 mod parameters;
 mod plan;
@@ -10,8 +11,8 @@ mod reader;
 mod shape;
 mod source;
 
-pub use options::{QueryOptions, parameters};
+pub use cursor::Cursor;
+pub use once::read_once;
+pub use options::{QueryOptions, parameters as options};
 pub use plan::plan;
-pub use prepare::{Prepared, ServerInfo};
-pub use reader::{ReaderSetup, open};
-pub use shape::Shape;
+pub use prepare::{Prepared, ServerInfo, prepare};

@@ -36,7 +36,11 @@ impl CursorPosition {
         }
         Err(Error::config(
             "cursor",
-            format!("The stored position is of cursor `{}`, not `{}`", self.cursor.join(", "), cursor.join(", ")),
+            format!(
+                "The stored position is of cursor `{}`, not `{}`",
+                self.cursor.join(", "),
+                cursor.join(", ")
+            ),
         )
         .with_hint("Give the cursor that the position is of, or start again with `--from-scratch`"))
     }
@@ -82,8 +86,11 @@ impl Cursor {
             let place = shape.position(name).ok_or_else(missing)?;
             let column = &shape.columns[place];
             let refuse = |why: &str| {
-                Err(Error::config("cursor", format!("Column `{name}` (`{}`) cannot be part of a cursor", column.type_name))
-                    .with_hint(why))
+                Err(Error::config(
+                    "cursor",
+                    format!("Column `{name}` (`{}`) cannot be part of a cursor", column.type_name),
+                )
+                .with_hint(why))
             };
             if matches!(column.reading.wire, Wire::Interval | Wire::Jsonb | Wire::List(_)) {
                 return refuse("Its values have no one text that the server could compare them with");
@@ -91,7 +98,8 @@ impl Cursor {
             if options.as_text.contains(name) {
                 return refuse("Take the column out of `as_text`");
             }
-            let equal_bytes = column.deterministic && (column.reading.cast == Cast::None || has_one_text(&column.type_name));
+            let equal_bytes = column.deterministic
+                && (column.reading.cast == Cast::None || has_one_text(&column.type_name));
             if !equal_bytes && cursor.ties == CursorTies::Refuse {
                 return refuse("Equal values may be written differently: set `cursor_ties: reread`");
             }
@@ -126,7 +134,9 @@ impl CursorTracker {
     /// [`ErrorKind::InvalidData`] when it has the same cursor values as the row before, and that is refused.
     pub fn note(&mut self, fields: &Fields<'_>) -> Result<()> {
         let mut tie = self.started;
-        for ((place, (wire, _)), last) in self.cursor.columns.iter().zip(&self.cursor.wires).zip(&mut self.last) {
+        for ((place, (wire, _)), last) in
+            self.cursor.columns.iter().zip(&self.cursor.wires).zip(&mut self.last)
+        {
             let value = fields.field(*place).ok_or_else(|| null_in_cursor(&self.cursor.names))?;
             tie = tie && decode_text::same(wire, last, value);
             last.clear();
@@ -152,7 +162,8 @@ impl CursorTracker {
         }
         let text = |((wire, utc), value): (&(Wire, bool), &Vec<u8>)| decode_text::to_text(wire, *utc, value);
         let after: Option<Vec<_>> = self.cursor.wires.iter().zip(&self.last).map(text).collect();
-        let after = after.ok_or_else(|| Error::new(ErrorKind::Protocol, "A cursor's value is not of its type"))?;
+        let after =
+            after.ok_or_else(|| Error::new(ErrorKind::Protocol, "A cursor's value is not of its type"))?;
         CursorPosition { cursor: self.cursor.names.clone(), after }.to_position().map(Some)
     }
 }

@@ -62,7 +62,10 @@ impl QueryOptions {
         }
         complete.required_text("statement")?;
         if complete.get("parameters").is_some_and(|parameters| !parameters.is_array()) {
-            return Err(Error::config("parameters", "`parameters` must be a list of values, the first for `$1`"));
+            return Err(Error::config(
+                "parameters",
+                "`parameters` must be a list of values, the first for `$1`",
+            ));
         }
         let mut options: Self = complete.parse()?;
         options.stream.take_if(|stream| stream.is_empty());

@@ -19,7 +19,11 @@ use crate::sql::{identifier, read::typed_literal};
 /// value.
 pub fn expressions(values: &[Option<String>], types: &[Type]) -> Result<Vec<String>> {
     if values.len() != types.len() {
-        let message = format!("The statement has `{}` parameters, but `{}` values are given", types.len(), values.len());
+        let message = format!(
+            "The statement has `{}` parameters, but `{}` values are given",
+            types.len(),
+            values.len()
+        );
         return Err(Error::config("parameters", message));
     }
     let expression = |(index, (value, of)): (usize, (&Option<String>, &Type))| {
@@ -47,7 +51,8 @@ fn json_text(value: &Value, of: Option<&Type>) -> Option<String> {
         (Value::Null, _) => None,
         (Value::String(text), _) => Some(text.clone()),
         (Value::Array(items), Some(Kind::Array(item))) => {
-            let items: Vec<_> = items.iter().map(|value| array_element(json_text(value, Some(item)))).collect();
+            let items: Vec<_> =
+                items.iter().map(|value| array_element(json_text(value, Some(item)))).collect();
             Some(format!("{{{}}}", items.join(",")))
         }
         (other, _) => Some(other.to_string()),
@@ -68,7 +73,10 @@ fn array_element(value: Option<String>) -> String {
 /// [`hub_plugin_api::ErrorKind::InvalidConfig`] when it is not one row, or a column has a type without a text form.
 pub fn from_batch(batch: &RecordBatch) -> Result<Vec<Option<String>>> {
     if batch.num_rows() != 1 {
-        return Err(Error::config("parameters", format!("Parameters are one row, not `{}`", batch.num_rows())));
+        return Err(Error::config(
+            "parameters",
+            format!("Parameters are one row, not `{}`", batch.num_rows()),
+        ));
     }
     batch.columns().iter().map(|column| cell_text(column)).collect()
 }
@@ -122,8 +130,10 @@ mod tests {
 
     #[test]
     fn one_row_of_a_batch_becomes_texts() {
-        let columns: [(&str, ArrayRef); 2] =
-            [("a", Arc::new(Int32Array::from(vec![7]))), ("b", Arc::new(StringArray::from(vec![None::<&str>])))];
+        let columns: [(&str, ArrayRef); 2] = [
+            ("a", Arc::new(Int32Array::from(vec![7]))),
+            ("b", Arc::new(StringArray::from(vec![None::<&str>]))),
+        ];
         let batch = RecordBatch::try_from_iter(columns).unwrap();
         assert_eq!(from_batch(&batch).unwrap(), [Some("7".to_owned()), None]);
         assert!(from_batch(&batch.slice(0, 0)).is_err());

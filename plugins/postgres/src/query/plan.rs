@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use hub_plugin_api::{
-    Context, Error, ErrorKind, Guarantee, Level, OpenRequest, Plan, PlanDescription, PlanRequest, Position, Reader,
-    Result, Snapshot, Split, StartAt, StreamId, Value, async_trait, json,
+    Context, Error, ErrorKind, Guarantee, Level, OpenRequest, Plan, PlanDescription, PlanRequest, Position,
+    Reader, Result, Snapshot, Split, StartAt, StreamId, Value, async_trait, json,
 };
 
 use super::{
@@ -10,15 +10,9 @@ use super::{
     options::{CursorTies, QueryOptions},
     prepare::{Prepared, ServerInfo},
     ranges::{Range, cut, histogram_bounds, whole_number_bounds},
-    reader::{ReaderSetup, open},
+    reader::{ReaderSetup, open_snapshot, start},
 };
-use crate::{
-    config::Settings,
-    connection::Session,
-    error,
-    sql::read,
-    types::Wire,
-};
+use crate::{config::Settings, connection::Session, error, sql::read, types::Wire};
 
 /// Replay lag from which a standby is worth a warning, in milliseconds.
 const LAG_WARNING_MS: i64 = 60_000;
@@ -32,13 +26,24 @@ pub async fn plan(settings: &Settings, context: &Context, request: &PlanRequest)
     let session = Session::open(settings, context).await?;
     let server = ServerInfo::of(&session).await?;
     report_standby(settings, context, server);
-    session.run(&read::begin_snapshot(None, options.lock_timeout_ms, server.version), "Could not start reading").await?;
+    session
+        .run(&read::begin_snapshot(None, options.lock_timeout_ms, server.version), "Could not start reading")
+        .await?;
     let prepared = Prepared::new(&session, &options, None).await?;
     let cursor = Cursor::of(&options, &prepared.shape)?;
     if cursor.is_some() && !prepared.text.is_query() {
-        return Err(Error::config("cursor", "Only a SELECT, VALUES, TABLE or WITH statement can have a cursor"));
+        return Err(Error::config(
+            "cursor",
+            "Only a SELECT, VALUES, TABLE or WITH statement can have a cursor",
+        ));
     }
-    let planner = Planner { session: &session, options: &options, request, prepared: &prepared, cursor: cursor.as_ref() };
+    let planner = Planner {
+        session: &session,
+        options: &options,
+        request,
+        prepared: &prepared,
+        cursor: cursor.as_ref(),
+    };
     let description = planner.describe().await?;
     // A preview leaves nothing behind, and reads each split in a state of its own.
     let snapshot = if request.peek { None } else { Some(planner.export_snapshot().await?) };
@@ -96,8 +101,11 @@ impl Planner<'_> {
                 None => range.after.is_none() && range.through.is_none() && !range.nulls,
             };
             if !same {
-                return Err(Error::config("cursor", "The cursor has changed since the run that was interrupted")
-                    .with_hint("Give the cursor of that run, or start again with `--from-scratch`"));
+                return Err(Error::config(
+                    "cursor",
+                    "The cursor has changed since the run that was interrupted",
+                )
+                .with_hint("Give the cursor of that run, or start again with `--from-scratch`"));
             }
         }
         let reason = format!("{}; the run goes on in a newer state of the database", self.promise().1);
@@ -123,13 +131,17 @@ impl Planner<'_> {
         }
         let after = range.through.or(last);
         let carry = after.map(|after| CursorPosition { cursor: cursor.names.clone(), after });
-        let carry = carry.map(|carry| carry.to_position()).transpose()?.map(|position| position.as_value().clone());
+        let carry =
+            carry.map(|carry| carry.to_position()).transpose()?.map(|position| position.as_value().clone());
         self.description(splits, carry)
     }
 
     async fn without_cursor(&self) -> Result<PlanDescription> {
         if self.request.start_at.as_ref().is_some_and(|start| *start != StartAt::Earliest) {
-            return Err(Error::config("cursor", "A read without a cursor can only start at the earliest row"));
+            return Err(Error::config(
+                "cursor",
+                "A read without a cursor can only start at the earliest row",
+            ));
         }
         let key = self.prepared.shape.key();
         let columns = key.iter().map(|place| self.prepared.shape.columns[*place].column.name.clone());
@@ -199,12 +211,13 @@ impl Planner<'_> {
         match &self.request.start_at {
             None | Some(StartAt::Earliest) => Ok(None),
             Some(StartAt::Position(position)) => self.position(position).map(Some),
-            Some(StartAt::Latest | StartAt::Time(_)) => {
-                Err(Error::unsupported("A query that starts at the latest row or at a time").with_hint(format!(
-                    "Start at a position: {}",
-                    json!({ "v": VERSION, "cursor": self.options.cursor, "after": ["…"] })
-                )))
-            }
+            Some(StartAt::Latest | StartAt::Time(_)) => Err(Error::unsupported(
+                "A query that starts at the latest row or at a time",
+            )
+            .with_hint(format!(
+                "Start at a position: {}",
+                json!({ "v": VERSION, "cursor": self.options.cursor, "after": ["…"] })
+            ))),
         }
     }
 
@@ -286,7 +299,8 @@ impl Planner<'_> {
     }
 
     async fn export_snapshot(&self) -> Result<String> {
-        let failed = |error| error::from_driver("Could not hold the state of the database for the readers", &error);
+        let failed =
+            |error| error::from_driver("Could not hold the state of the database for the readers", &error);
         let export = self.session.client().query_one("SELECT pg_catalog.pg_export_snapshot()", &[]);
         self.session.work(export).await.map_err(failed)?.try_get(0).map_err(failed)
     }
@@ -313,7 +327,8 @@ impl Plan for QueryPlan {
 
     async fn open(&self, request: &OpenRequest) -> Result<Box<dyn Reader>> {
         let split = self.description.splits.iter().find(|split| split.id == request.split.id);
-        let split = split.ok_or_else(|| Error::internal(format!("Split `{}` is not of this plan", request.split.id)))?;
+        let split = split
+            .ok_or_else(|| Error::internal(format!("Split `{}` is not of this plan", request.split.id)))?;
         let mut range = Range::from_opaque(&split.opaque)?;
         let cursor = self.cursor.as_ref().filter(|_| !range.nulls);
         let end = match (cursor, &range.through) {
@@ -327,7 +342,10 @@ impl Plan for QueryPlan {
         };
         if let Some(position) = &request.position {
             let Some(cursor) = cursor else {
-                return Err(Error::new(ErrorKind::PositionLost, "A split without a cursor is read from its beginning"));
+                return Err(Error::new(
+                    ErrorKind::PositionLost,
+                    "A split without a cursor is read from its beginning",
+                ));
             };
             let position: CursorPosition = position.read(VERSION)?;
             position.check(&cursor.names)?;
@@ -337,13 +355,13 @@ impl Plan for QueryPlan {
         let setup = ReaderSetup {
             selection: range.selection(&self.prepared.shape, cursor.is_some(), inclusive)?,
             prepared: Arc::clone(&self.prepared),
-            snapshot: self.snapshot.clone(),
-            lock_timeout_ms: self.lock_timeout_ms,
             stream: split.streams.first().cloned().unwrap_or_default(),
             budgets: request.budgets,
             cursor: cursor.cloned().map(CursorTracker::new),
             end,
         };
-        open(&self.settings, &self.context, setup).await
+        let snapshot = self.snapshot.as_deref();
+        start(open_snapshot(&self.settings, &self.context, snapshot, self.lock_timeout_ms).await?, setup)
+            .await
     }
 }

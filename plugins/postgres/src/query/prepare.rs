@@ -52,7 +52,11 @@ impl Prepared {
     ///
     /// # Errors
     /// When the statement is wrong, or parameters and values do not fit.
-    pub async fn new(session: &Session, options: &QueryOptions, values: Option<Vec<Option<String>>>) -> Result<Self> {
+    pub async fn new(
+        session: &Session,
+        options: &QueryOptions,
+        values: Option<Vec<Option<String>>>,
+    ) -> Result<Self> {
         let text = StatementText::parse(&options.statement)?;
         let statement = prepare(session, &text).await?;
         let types: &[Type] = statement.params();

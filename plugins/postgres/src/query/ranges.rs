@@ -52,7 +52,8 @@ impl Range {
     /// [`hub_plugin_api::ErrorKind::InvalidConfig`] when the statement has lost one of the columns.
     pub fn selection(&self, shape: &Shape, ordered: bool, inclusive: bool) -> Result<Selection> {
         let place = |name: &String| {
-            let missing = || Error::config("statement", format!("The statement has no column `{name}` any more"));
+            let missing =
+                || Error::config("statement", format!("The statement has no column `{name}` any more"));
             shape.position(name).ok_or_else(missing)
         };
         let places = self.columns.iter().map(place).collect::<Result<Vec<_>>>()?;
@@ -64,9 +65,8 @@ impl Range {
             let bound: Vec<_> = values.iter().map(String::as_str).zip(types.iter().copied()).collect();
             compare(&places, operator, &bound)
         };
-        let first = |value: &String, operator: &str| {
-            compare(&places[..1], operator, &[(value.as_str(), types[0])])
-        };
+        let first =
+            |value: &String, operator: &str| compare(&places[..1], operator, &[(value.as_str(), types[0])]);
         let mut selection = Selection::default();
         let after = self.after.as_ref().map(|after| tuple(after, if inclusive { ">=" } else { ">" }));
         let through = self.through.as_ref().map(|through| tuple(through, "<="));
@@ -90,7 +90,8 @@ pub fn whole_number_bounds(least: i128, greatest: i128, parts: u32) -> Vec<Strin
 /// Bounds out of those of a histogram, which lie between as many rows each.
 pub fn histogram_bounds(histogram: &[String], parts: u32) -> Vec<String> {
     let (last, parts) = (histogram.len().saturating_sub(1), parts as usize);
-    let mut bounds: Vec<_> = (1..parts).filter_map(|part| histogram.get(last * part / parts).cloned()).collect();
+    let mut bounds: Vec<_> =
+        (1..parts).filter_map(|part| histogram.get(last * part / parts).cloned()).collect();
     bounds.dedup();
     bounds
 }
@@ -98,7 +99,10 @@ pub fn histogram_bounds(histogram: &[String], parts: u32) -> Vec<String> {
 /// Cuts a range at bounds of its first column: one range more than bounds.
 pub fn cut(whole: &Range, bounds: &[String]) -> Vec<Range> {
     let edges: Vec<_> = std::iter::once(None).chain(bounds.iter().cloned().map(Some)).chain([None]).collect();
-    edges.windows(2).map(|edge| Range { from: edge[0].clone(), to: edge[1].clone(), ..whole.clone() }).collect()
+    edges
+        .windows(2)
+        .map(|edge| Range { from: edge[0].clone(), to: edge[1].clone(), ..whole.clone() })
+        .collect()
 }
 
 #[cfg(test)]

@@ -19,7 +19,6 @@ use super::{
 use crate::{
     config::Settings,
     connection::Session,
-    error,
     sql::read::{Selection, begin_snapshot, select},
     wire::decode::RowDecoder,
 };
@@ -30,10 +29,6 @@ pub struct ReaderSetup {
     pub prepared: Arc<Prepared>,
     /// Which of its rows.
     pub selection: Selection,
-    /// The snapshot that they are read in; absent: one of the reader's own.
-    pub snapshot: Option<String>,
-    /// Milliseconds to wait for a lock.
-    pub lock_timeout_ms: u64,
     /// The stream's name.
     pub stream: StreamId,
     /// How much may be collected.
@@ -44,29 +39,45 @@ pub struct ReaderSetup {
     pub end: Option<Position>,
 }
 
-/// Opens a session of its own and starts reading.
+/// Opens a session of its own in which a snapshot is seen; without one, the state of now.
 ///
 /// # Errors
-/// When the session cannot be opened, the snapshot is gone, or the statement's columns have changed.
-pub async fn open(settings: &Settings, context: &Context, setup: ReaderSetup) -> Result<Box<dyn Reader>> {
+/// When the session cannot be opened, or [`ErrorKind::SnapshotLost`] when the snapshot is gone.
+pub async fn open_snapshot(
+    settings: &Settings,
+    context: &Context,
+    snapshot: Option<&str>,
+    lock_timeout_ms: u64,
+) -> Result<Session> {
     let session = Session::open(settings, context).await?;
     let version = ServerInfo::of(&session).await?.version;
-    let begin = begin_snapshot(setup.snapshot.as_deref(), setup.lock_timeout_ms, version);
-    session.work(session.client().batch_execute(&begin)).await.map_err(|error| {
-        let error = error::from_driver("Could not read in the plan's snapshot", &error);
-        // Both an unknown snapshot and one whose session has ended.
-        if setup.snapshot.is_some() && matches!(error.code.as_deref(), Some("22023" | "42704" | "55000")) {
-            return Error { kind: ErrorKind::SnapshotLost, ..error };
+    let begin = begin_snapshot(snapshot, lock_timeout_ms, version);
+    session.run(&begin, "Could not start reading").await.map_err(|error| {
+        // An unknown snapshot, or one whose session has ended.
+        if snapshot.is_some() && matches!(error.code.as_deref(), Some("22023" | "42704" | "55000")) {
+            return Error {
+                kind: ErrorKind::SnapshotLost,
+                message: "The plan's snapshot is gone".into(),
+                ..error
+            };
         }
         error
     })?;
+    Ok(session)
+}
+
+/// Starts reading in a session whose transaction has begun.
+///
+/// # Errors
+/// When the server refuses, or the statement's columns have changed since they were looked at.
+pub async fn start(session: Session, setup: ReaderSetup) -> Result<Box<dyn Reader>> {
     let Prepared { text, shape } = &*setup.prepared;
     // The locks that this takes hold until the end: nobody can change the columns any more.
     shape.check_unchanged(&prepare(&session, text).await?)?;
     let decoder = RowDecoder::new(shape.schema(), &shape.wires(), setup.budgets.max_value_bytes)?;
-    let statement =
-        if text.is_query() { select(text.as_str(), &shape.casts(), &setup.selection) } else { text.as_str().to_owned() };
-    let source = Source::start(&session, &statement, text.is_query()).await?;
+    let (user, is_query) = (text.as_str(), text.is_query());
+    let statement = if is_query { select(user, &shape.casts(), &setup.selection) } else { user.to_owned() };
+    let source = Source::start(&session, &statement, is_query).await?;
     session.set_busy(true);
     Ok(Box::new(QueryReader {
         session,
@@ -113,7 +124,9 @@ impl QueryReader {
     fn poll_batch(&mut self, context: &mut TaskContext<'_>) -> Poll<Result<bool>> {
         let Self { source, decoder, cursor, budgets, first_row, .. } = self;
         loop {
-            if decoder.rows() as u64 >= budgets.max_batch_rows || decoder.bytes() as u64 >= budgets.max_batch_bytes {
+            if decoder.rows() as u64 >= budgets.max_batch_rows
+                || decoder.bytes() as u64 >= budgets.max_batch_bytes
+            {
                 return Poll::Ready(Ok(true));
             }
             let taken = source.poll_rows(context, |fields| {
@@ -186,7 +199,9 @@ impl Reader for QueryReader {
                 }
             }
             // Rows wait no longer than they may; the call itself no longer than it may.
-            Err(_) if self.first_row.is_none_or(|since| since.elapsed() < max_delay) => return Ok(Event::Idle),
+            Err(_) if self.first_row.is_none_or(|since| since.elapsed() < max_delay) => {
+                return Ok(Event::Idle);
+            }
             Err(_) => {}
         }
         if self.decoder.rows() > 0 {

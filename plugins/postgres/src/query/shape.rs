@@ -100,8 +100,12 @@ impl Shape {
 
     /// The places of the primary key's columns, in the key's order.
     pub fn key(&self) -> Vec<usize> {
-        let mut key: Vec<_> =
-            self.columns.iter().enumerate().filter_map(|(at, column)| Some((column.column.key?, at))).collect();
+        let mut key: Vec<_> = self
+            .columns
+            .iter()
+            .enumerate()
+            .filter_map(|(at, column)| Some((column.column.key?, at)))
+            .collect();
         key.sort_unstable();
         key.into_iter().map(|(_, at)| at).collect()
     }
@@ -115,8 +119,11 @@ impl Shape {
         if now.eq(self.columns.iter().map(|column| column.server_type)) {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::SchemaMismatch, "The statement's columns have changed since the run was planned")
-            .with_hint("Run again: a new plan reads the columns as they are now"))
+        Err(Error::new(
+            ErrorKind::SchemaMismatch,
+            "The statement's columns have changed since the run was planned",
+        )
+        .with_hint("Run again: a new plan reads the columns as they are now"))
     }
 }
 
@@ -169,8 +176,7 @@ fn shape_column(
     } else {
         reading(described.type_(), described.type_modifier(), options.decimals == Decimals::Text)
     };
-    let mut column =
-        Column::new(described.name(), reading.logical.clone()).declared(ENGINE, origin.declared);
+    let mut column = Column::new(described.name(), reading.logical.clone()).declared(ENGINE, origin.declared);
     column.infinity = reading.has_infinity();
     // An outer join makes null of what its table never has null: only rows of one table are as it declares them.
     if table.is_some() && described.table_oid() == table {
@@ -190,7 +196,8 @@ fn shape_column(
 /// Half a key is none.
 fn drop_incomplete_key(columns: &mut [(ShapeColumn, usize)]) {
     let found = columns.iter().filter(|(column, _)| column.column.key.is_some()).count();
-    let whole = columns.iter().find(|(column, _)| column.column.key.is_some()).map_or(0, |(_, length)| *length);
+    let whole =
+        columns.iter().find(|(column, _)| column.column.key.is_some()).map_or(0, |(_, length)| *length);
     let mut places: Vec<_> = columns.iter().filter_map(|(column, _)| column.column.key).collect();
     places.sort_unstable();
     places.dedup();
@@ -203,9 +210,12 @@ fn check_names(columns: &[(ShapeColumn, usize)], options: &QueryOptions) -> Resu
     for (index, (column, _)) in columns.iter().enumerate() {
         let name = &column.column.name;
         if columns[..index].iter().any(|(earlier, _)| earlier.column.name == *name) {
-            return Err(Error::new(ErrorKind::InvalidStatement, format!("The statement has two columns `{name}`"))
-                .with_field("statement")
-                .with_hint("Give one of them another name with AS"));
+            return Err(Error::new(
+                ErrorKind::InvalidStatement,
+                format!("The statement has two columns `{name}`"),
+            )
+            .with_field("statement")
+            .with_hint("Give one of them another name with AS"));
         }
     }
     for (field, names) in [("cursor", &options.cursor), ("as_text", &options.as_text)] {
@@ -221,8 +231,10 @@ fn check_names(columns: &[(ShapeColumn, usize)], options: &QueryOptions) -> Resu
 }
 
 async fn explain(session: &Session, text: &StatementText) -> Result<Value> {
-    let failed = |error| error::from_driver("The server refuses the statement", &error).with_field("statement");
-    let messages = session.work(session.client().simple_query(&read::explain(text.as_str()))).await.map_err(failed)?;
+    let failed =
+        |error| error::from_driver("The server refuses the statement", &error).with_field("statement");
+    let messages =
+        session.work(session.client().simple_query(&read::explain(text.as_str()))).await.map_err(failed)?;
     let json: String = messages
         .iter()
         .filter_map(|message| match message {
@@ -236,7 +248,8 @@ async fn explain(session: &Session, text: &StatementText) -> Result<Value> {
 
 /// The table whose rows the statement gives, none twice and none changed, as the planner sees it.
 fn single_table(plan: &Value, statement: &Statement) -> Option<u32> {
-    let mut tables: Vec<_> = statement.columns().iter().filter_map(tokio_postgres::Column::table_oid).collect();
+    let mut tables: Vec<_> =
+        statement.columns().iter().filter_map(tokio_postgres::Column::table_oid).collect();
     tables.sort_unstable();
     tables.dedup();
     match tables.as_slice() {
@@ -248,9 +261,26 @@ fn single_table(plan: &Value, statement: &Statement) -> Option<u32> {
 /// Whether a plan only scans, filters, sorts and limits. A union is not told apart here: its columns have no table.
 fn only_scans(plan: &Value) -> bool {
     const SCANS: [&str; 20] = [
-        "Seq Scan", "Index Scan", "Index Only Scan", "Bitmap Heap Scan", "Bitmap Index Scan", "BitmapAnd",
-        "BitmapOr", "Tid Scan", "Tid Range Scan", "Sample Scan", "Gather", "Gather Merge", "Sort",
-        "Incremental Sort", "Limit", "LockRows", "Append", "Merge Append", "Result", "Subquery Scan",
+        "Seq Scan",
+        "Index Scan",
+        "Index Only Scan",
+        "Bitmap Heap Scan",
+        "Bitmap Index Scan",
+        "BitmapAnd",
+        "BitmapOr",
+        "Tid Scan",
+        "Tid Range Scan",
+        "Sample Scan",
+        "Gather",
+        "Gather Merge",
+        "Sort",
+        "Incremental Sort",
+        "Limit",
+        "LockRows",
+        "Append",
+        "Merge Append",
+        "Result",
+        "Subquery Scan",
     ];
     let text = |name: &str| plan.get(name).and_then(Value::as_str).unwrap_or_default();
     // What is computed beside the rows neither adds nor drops one.

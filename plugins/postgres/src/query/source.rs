@@ -35,7 +35,8 @@ impl Source {
     /// # Errors
     /// As the server answers.
     pub async fn start(session: &Session, statement: &str, is_query: bool) -> Result<Self> {
-        let failed = |error| error::from_driver("The server refuses the statement", &error).with_field("statement");
+        let failed =
+            |error| error::from_driver("The server refuses the statement", &error).with_field("statement");
         let client = session.client();
         if is_query {
             let copy = session.work(client.copy_out(&read::copy_out(statement))).await.map_err(failed)?;
@@ -65,7 +66,8 @@ impl Source {
                     let row = row.map_err(failed)?;
                     let field = |index| row.try_get::<_, Option<Raw<'_>>>(index).map_err(failed);
                     let fields: Vec<_> = (0..row.len()).map(field).collect::<Result<_>>()?;
-                    let fields: Vec<_> = fields.into_iter().map(|field| field.map(|Raw(bytes)| bytes)).collect();
+                    let fields: Vec<_> =
+                        fields.into_iter().map(|field| field.map(|Raw(bytes)| bytes)).collect();
                     each(&Fields::List(&fields)).map(|()| true)
                 }
                 None => Ok(false),

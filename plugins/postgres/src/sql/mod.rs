@@ -4,6 +4,7 @@ mod write;
 
 pub(crate) use write::*;
 
+pub mod catalog;
 pub mod read;
 pub mod statement;
 

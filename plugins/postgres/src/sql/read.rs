@@ -73,7 +73,8 @@ pub fn typed_literal(value: Option<&str>, type_name: &str) -> String {
 /// `(a, b) > (1, 2)`, compared as a row. `columns` are places in the statement.
 pub fn compare(columns: &[usize], operator: &str, bound: &Bound<'_>) -> String {
     let names: Vec<_> = columns.iter().map(|index| inner_column(*index)).collect();
-    let values: Vec<_> = bound.iter().map(|(value, type_name)| typed_literal(Some(value), type_name)).collect();
+    let values: Vec<_> =
+        bound.iter().map(|(value, type_name)| typed_literal(Some(value), type_name)).collect();
     if let ([name], [value]) = (names.as_slice(), values.as_slice()) {
         return format!("{name} {operator} {value}");
     }

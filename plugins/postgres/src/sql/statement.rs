@@ -39,7 +39,9 @@ impl StatementText {
             end = lexer.at;
         }
         let Some(first_word) = first_word else {
-            return Err(Error::new(ErrorKind::InvalidStatement, "The statement is empty").with_field("statement"));
+            return Err(
+                Error::new(ErrorKind::InvalidStatement, "The statement is empty").with_field("statement")
+            );
         };
         let start = text.len() - text.trim_start().len();
         for (from, to, _) in &mut parameters {
@@ -70,9 +72,13 @@ impl StatementText {
     pub fn with_parameters(&self, expressions: &[String]) -> Result<Self> {
         let (mut text, mut copied) = (String::with_capacity(self.text.len()), 0);
         for (start, end, number) in &self.parameters {
-            let expression = number.checked_sub(1).and_then(|index| expressions.get(index)).ok_or_else(|| {
-                Error::config("parameters", format!("The statement has a parameter `${number}`, but no value is given"))
-            })?;
+            let expression =
+                number.checked_sub(1).and_then(|index| expressions.get(index)).ok_or_else(|| {
+                    Error::config(
+                        "parameters",
+                        format!("The statement has a parameter `${number}`, but no value is given"),
+                    )
+                })?;
             text.push_str(&self.text[copied..*start]);
             text.push_str(expression);
             copied = *end;
@@ -196,20 +202,32 @@ mod tests {
     fn semicolons_and_comments_behind_the_statement_are_left_out() {
         assert_eq!(text(" select 1 ; -- done\n /* really */ ;"), "select 1");
         assert_eq!(text("select 1 -- one"), "select 1");
-        assert_eq!(text("select ';', \"a;b\", $x$;$x$, E'\\';' /* ; /* ; */ ; */ from t"), "select ';', \"a;b\", $x$;$x$, E'\\';' /* ; /* ; */ ; */ from t");
+        assert_eq!(
+            text("select ';', \"a;b\", $x$;$x$, E'\\';' /* ; /* ; */ ; */ from t"),
+            "select ';', \"a;b\", $x$;$x$, E'\\';' /* ; /* ; */ ; */ from t"
+        );
     }
 
     #[test]
     fn two_statements_and_none_are_refused() {
         for wrong in ["select 1; drop table t", "", " ; ", "-- nothing", "select 1;; select 2"] {
             let error = StatementText::parse(wrong).unwrap_err();
-            assert_eq!((error.kind, error.field.as_deref()), (ErrorKind::InvalidStatement, Some("statement")));
+            assert_eq!(
+                (error.kind, error.field.as_deref()),
+                (ErrorKind::InvalidStatement, Some("statement"))
+            );
         }
     }
 
     #[test]
     fn queries_are_known_by_their_first_word() {
-        for query in ["select 1", "(select 1) union (select 2)", "with a as (select 1) table a", "VALUES (1)", "/* x */ Table t"] {
+        for query in [
+            "select 1",
+            "(select 1) union (select 2)",
+            "with a as (select 1) table a",
+            "VALUES (1)",
+            "/* x */ Table t",
+        ] {
             assert!(StatementText::parse(query).unwrap().is_query, "{query}");
         }
         for other in ["show all", "explain select 1", "selects", "\"select\""] {
@@ -220,9 +238,12 @@ mod tests {
     #[test]
     fn parameters_are_found_only_where_they_are_parameters() {
         let statement = "select $1, '$2', a$3, $tag$ $4 $tag$, \"$5\" -- $6\n, E'\\'$7', $10::int + $1";
-        let numbers: Vec<_> = StatementText::parse(statement).unwrap().parameters.iter().map(|one| one.2).collect();
+        let numbers: Vec<_> =
+            StatementText::parse(statement).unwrap().parameters.iter().map(|one| one.2).collect();
         assert_eq!(numbers, [1, 10, 1]);
-        let filled = StatementText::parse("  select $1 || $2").unwrap().with_parameters(&["'a'".into(), "'$1'".into()]);
+        let filled = StatementText::parse("  select $1 || $2")
+            .unwrap()
+            .with_parameters(&["'a'".into(), "'$1'".into()]);
         assert_eq!(filled.unwrap().text, "select 'a' || '$1'");
         let missing = StatementText::parse("select $2").unwrap().with_parameters(&["1".into()]).unwrap_err();
         assert_eq!(missing.field.as_deref(), Some("parameters"));

@@ -63,9 +63,9 @@ impl RowDecoder {
     pub fn append<'a>(&mut self, fields: impl IntoIterator<Item = Option<&'a [u8]>>) -> Result<()> {
         let mut fields = fields.into_iter();
         for column in &mut self.columns {
-            let field = fields.next().ok_or_else(|| {
-                Error::new(ErrorKind::Protocol, "A row of the server has too few fields")
-            })?;
+            let field = fields
+                .next()
+                .ok_or_else(|| Error::new(ErrorKind::Protocol, "A row of the server has too few fields"))?;
             match field {
                 None => column.append_null(),
                 Some(value) if value.len() <= self.max_value_bytes => {
@@ -96,7 +96,9 @@ impl RowDecoder {
 fn too_large(column: &str, bytes: usize, most: usize) -> Error {
     Error::new(
         ErrorKind::InvalidData,
-        format!("A value of column `{column}` has `{bytes}` bytes, more than the `{most}` that one value may have"),
+        format!(
+            "A value of column `{column}` has `{bytes}` bytes, more than the `{most}` that one value may have"
+        ),
     )
     .with_hint("Raise `max_value_bytes`, or leave the column out of the statement")
 }

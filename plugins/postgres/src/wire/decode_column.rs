@@ -11,9 +11,10 @@ use hub_plugin_api::{
         },
         buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer},
         datatypes::{
-            ArrowPrimitiveType, BinaryType, ByteArrayType, DataType, Date32Type, Field, FieldRef, Float32Type, Float64Type,
-            Int16Type, Int32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType, Time64MicrosecondType,
-            TimestampMicrosecondType, UInt32Type, Utf8Type, i256,
+            ArrowPrimitiveType, BinaryType, ByteArrayType, DataType, Date32Type, Field, FieldRef,
+            Float32Type, Float64Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNano,
+            IntervalMonthDayNanoType, Time64MicrosecondType, TimestampMicrosecondType, UInt32Type, Utf8Type,
+            i256,
         },
     },
 };
@@ -78,7 +79,10 @@ impl Bytes {
         Ok(())
     }
 
-    fn finish<T: ByteArrayType<Offset = i32>>(&mut self, nulls: Option<NullBuffer>) -> Result<ArrayRef, String> {
+    fn finish<T: ByteArrayType<Offset = i32>>(
+        &mut self,
+        nulls: Option<NullBuffer>,
+    ) -> Result<ArrayRef, String> {
         // The next batch will need about as much.
         let data = take(&mut self.data);
         let mut next = Vec::with_capacity(self.offsets.len());
@@ -106,7 +110,9 @@ impl ColumnDecoder {
             (&Wire::Decimal { precision, scale }, DataType::Decimal128(..)) => {
                 Values::Decimal128 { values: Vec::new(), precision, scale }
             }
-            (&Wire::Decimal { precision, scale }, _) => Values::Decimal256 { values: Vec::new(), precision, scale },
+            (&Wire::Decimal { precision, scale }, _) => {
+                Values::Decimal256 { values: Vec::new(), precision, scale }
+            }
             (Wire::DecimalText, _) => Values::DecimalText(Bytes::new()),
             (Wire::Text, _) => Values::Text(Bytes::new()),
             (Wire::Jsonb, _) => Values::Jsonb(Bytes::new()),
@@ -124,7 +130,9 @@ impl ColumnDecoder {
                 field: Arc::clone(field),
             },
             (wire, data_type) => {
-                return Err(Error::internal(format!("Column `{name}`: {wire:?} is not carried as {data_type}")));
+                return Err(Error::internal(format!(
+                    "Column `{name}`: {wire:?} is not carried as {data_type}"
+                )));
             }
         };
         Ok(Self { name: name.to_owned(), values, nulls: NullBufferBuilder::new(0), is_item })
@@ -146,7 +154,10 @@ impl ColumnDecoder {
             Values::Float64(values) => values.push(0.0),
             Values::Decimal128 { values, .. } => values.push(0),
             Values::Decimal256 { values, .. } => values.push(i256::ZERO),
-            Values::DecimalText(bytes) | Values::Text(bytes) | Values::Jsonb(bytes) | Values::Binary(bytes) => {
+            Values::DecimalText(bytes)
+            | Values::Text(bytes)
+            | Values::Jsonb(bytes)
+            | Values::Binary(bytes) => {
                 let end = bytes.offsets.last().copied().unwrap_or_default();
                 bytes.offsets.push(end);
             }
@@ -216,7 +227,8 @@ impl ColumnDecoder {
             Values::List { offsets, items, .. } => {
                 let length = items.append_elements(value)?;
                 let end = offsets.last().copied().unwrap_or_default().checked_add(length);
-                offsets.push(end.ok_or_else(|| wrong(name, "the lists of one batch have too many elements"))?);
+                offsets
+                    .push(end.ok_or_else(|| wrong(name, "the lists of one batch have too many elements"))?);
             }
         }
         Ok(())
@@ -233,8 +245,11 @@ impl ColumnDecoder {
         }
         let (length, lower_bound) = input.i32().zip(input.i32()).ok_or_else(|| malformed(&self.name))?;
         if dimensions != 1 {
-            return Err(wrong(&self.name, format!("an array has {dimensions} dimensions, and a list has one"))
-                .with_hint(AS_TEXT));
+            return Err(wrong(
+                &self.name,
+                format!("an array has {dimensions} dimensions, and a list has one"),
+            )
+            .with_hint(AS_TEXT));
         }
         if lower_bound != 1 {
             return Err(wrong(&self.name, format!("an array counts from {lower_bound}, and a list from 1"))
@@ -258,7 +273,8 @@ impl ColumnDecoder {
         let nulls = self.nulls.finish();
         let name = &self.name;
         let not_text = |_| {
-            wrong(name, "a text is not UTF-8").with_hint("The database's encoding is SQL_ASCII, or the text is broken")
+            wrong(name, "a text is not UTF-8")
+                .with_hint("The database's encoding is SQL_ASCII, or the text is broken")
         };
         Ok(match &mut self.values {
             Values::Bool(values) => Arc::new(BooleanArray::new(values.finish(), nulls)),
@@ -279,9 +295,7 @@ impl ColumnDecoder {
             Values::DecimalText(bytes) | Values::Text(bytes) | Values::Jsonb(bytes) => {
                 bytes.finish::<Utf8Type>(nulls).map_err(not_text)?
             }
-            Values::Binary(bytes) => {
-                bytes.finish::<BinaryType>(nulls).map_err(Error::internal)?
-            }
+            Values::Binary(bytes) => bytes.finish::<BinaryType>(nulls).map_err(Error::internal)?,
             Values::Date(values) => primitive::<Date32Type>(values, nulls),
             Values::Time(values) => primitive::<Time64MicrosecondType>(values, nulls),
             Values::Timestamp { values, zone } => Arc::new(
@@ -320,9 +334,9 @@ fn wrong(column: &str, what: impl std::fmt::Display) -> Error {
 }
 
 fn fixed<const LENGTH: usize>(column: &str, value: &[u8]) -> Result<[u8; LENGTH]> {
-    value.try_into().map_err(|_| {
-        wrong(column, format!("a value has {} bytes where its type has {LENGTH}", value.len()))
-    })
+    value
+        .try_into()
+        .map_err(|_| wrong(column, format!("a value has {} bytes where its type has {LENGTH}", value.len())))
 }
 
 /// Moves a date or a timestamp to the epoch of Arrow. The least and greatest integer are the infinities on both sides.

@@ -129,7 +129,8 @@ impl<'a> Tuple<'a> {
 /// Whether the whole header was there.
 fn skip_header(input: &mut Input<'_>) -> Result<bool> {
     let mut ahead = Input(input.0);
-    let (Some(signature), Some(flags), Some(extension)) = (ahead.take(SIGNATURE.len()), ahead.i32(), ahead.i32())
+    let (Some(signature), Some(flags), Some(extension)) =
+        (ahead.take(SIGNATURE.len()), ahead.i32(), ahead.i32())
     else {
         return Ok(false);
     };

@@ -79,11 +79,14 @@ pub(super) fn to_i128(numeric: &Numeric<'_>, precision: u8, scale: u8) -> Result
         (Some(whole), Some(power)) if whole % power == 0 => Some(whole / power),
         (Some(0), None) => Some(0),
         // More digits than 128 bits hold may still fit once the zeros behind the last one that counts are gone.
-        (None, _) => return to_i256(numeric, precision, scale)?.to_i128().ok_or_else(|| too_long(precision, scale)),
+        (None, _) => {
+            return to_i256(numeric, precision, scale)?.to_i128().ok_or_else(|| too_long(precision, scale));
+        }
         _ => None,
     };
     let limit = 10u128.pow(u32::from(precision));
-    let value = scaled.filter(|value| *value < limit).ok_or_else(|| too_long(precision, scale))?.cast_signed();
+    let value =
+        scaled.filter(|value| *value < limit).ok_or_else(|| too_long(precision, scale))?.cast_signed();
     Ok(if numeric.sign == NEGATIVE { -value } else { value })
 }
 
@@ -100,7 +103,8 @@ pub(super) fn to_i256(numeric: &Numeric<'_>, precision: u8, scale: u8) -> Result
     for digit in numeric.digits() {
         let digit = i256::from_i128(i128::from(digit));
         if place >= 0 {
-            value = value.checked_mul(base).and_then(|value| value.checked_add(digit)).ok_or_else(overflow)?;
+            value =
+                value.checked_mul(base).and_then(|value| value.checked_add(digit)).ok_or_else(overflow)?;
         } else if place > -4 {
             // This digit lies across the last place that counts.
             let divisor = power(place.unsigned_abs()).ok_or_else(overflow)?;

@@ -164,9 +164,15 @@ mod tests {
             assert_eq!(to_text(&Wire::Date, false, &days.to_be_bytes()).unwrap(), text);
         }
         let micros = -1i64;
-        assert_eq!(to_text(&Wire::Timestamp, true, &micros.to_be_bytes()).unwrap(), "1999-12-31 23:59:59.999999+00");
+        assert_eq!(
+            to_text(&Wire::Timestamp, true, &micros.to_be_bytes()).unwrap(),
+            "1999-12-31 23:59:59.999999+00"
+        );
         let micros = -730_121i64 * MICROS_PER_DAY;
-        assert_eq!(to_text(&Wire::Timestamp, false, &micros.to_be_bytes()).unwrap(), "0001-12-31 00:00:00 BC");
+        assert_eq!(
+            to_text(&Wire::Timestamp, false, &micros.to_be_bytes()).unwrap(),
+            "0001-12-31 00:00:00 BC"
+        );
     }
 
     #[test]
