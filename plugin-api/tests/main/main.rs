@@ -1,4 +1,13 @@
 //! Tests of the contract from the outside, as an author sees it.
 
+// The template of a new plugin is compiled as it is: its placeholders are names like any other.
+extern crate self as connector_plugin_name;
+
+pub use template::Tables;
+
 mod conformance;
 mod fold;
+#[path = "../../../host/src/cli/templates/plugin/src/lib.rs.in"]
+mod template;
+#[path = "../../../host/src/cli/templates/plugin/tests/conformance.rs.in"]
+mod template_conformance;

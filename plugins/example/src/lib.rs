@@ -65,7 +65,7 @@ impl Connection for Folder {
         reporter.report(CheckStep::passed("access", "The directory can be listed"));
         reporter.report(match self.open(&request.options, At::default(), Budgets::default()) {
             Ok(lines) => CheckStep::passed("file", format!("The file has {} columns", lines.columns().len())),
-            Err(error) => CheckStep::failed("file", &error.with_field("file")),
+            Err(error) => CheckStep::failed("file", &error),
         });
         Ok(())
     }
@@ -95,6 +95,7 @@ impl Folder {
         if fs::canonicalize(&path).is_ok_and(|path| self.reserved.contains(&path)) {
             return Err(Error::config("file", format!("`{file}` is the hub's own")));
         }
-        Lines::open(&path, &options.list("columns"), at, budgets)
+        let lines = Lines::open(&path, &options.list("columns"), at, budgets);
+        lines.map_err(|error| if error.field.is_none() { error.with_field("file") } else { error })
     }
 }
