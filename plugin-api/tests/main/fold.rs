@@ -62,12 +62,13 @@ fn apply(table: &mut Table, change: &Change) -> Result<(), &'static str> {
         return Ok(());
     }
     let old = change.before.as_ref().filter(|before| *before != key).filter(|_| *op == Op::Update);
-    if let Some(row) = old.and_then(|old| table.remove(old)) {
-        if table.insert(key.clone(), row).is_some() {
-            return Err("a row is in the way");
-        }
+    if let Some(row) = old.and_then(|old| table.remove(old))
+        && table.insert(key.clone(), row).is_some()
+    {
+        return Err("a row is in the way");
     }
-    if !(sent.0 && sent.1) && !table.contains_key(key) {
+    let whole = sent.0 && sent.1;
+    if !whole && !table.contains_key(key) {
         return Err("the row is not there");
     }
     let row = table.entry(key.clone()).or_default();

@@ -5,7 +5,9 @@ extern crate self as connector_plugin_name;
 
 pub use template::Tables;
 
+#[cfg(test)]
 mod conformance;
+#[cfg(test)]
 mod fold;
 #[path = "../../../host/src/cli/templates/plugin/src/lib.rs.in"]
 mod template;

@@ -82,7 +82,7 @@ pub(in crate::testing) fn resumes_from_each_boundary(run: &Run) -> Kept {
 fn sample<T>(all: &[T]) -> Vec<&T> {
     let step = all.len().div_ceil(9).max(1);
     let mut some: Vec<_> = all.iter().step_by(step).collect();
-    if all.len() > 1 && (all.len() - 1) % step != 0 {
+    if all.len() > 1 && !(all.len() - 1).is_multiple_of(step) {
         some.extend(all.last());
     }
     some
