@@ -107,7 +107,7 @@ impl ConnectionHandle {
     /// # Errors
     /// When the statement is not of this connector's language, or the server refuses it.
     pub fn query(&self, statement: &Statement, parameters: Option<RecordBatch>) -> Result<Batches> {
-        Ok(query(&self.endpoint, statement.clone(), parameters))
+        query(&self.endpoint, statement.clone(), parameters)
     }
 
     /// Reads from beginning to end with a strategy, batch by batch.

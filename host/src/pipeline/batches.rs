@@ -168,12 +168,12 @@ pub(crate) fn query(
     endpoint: &Arc<Endpoint>,
     statement: Statement,
     parameters: Option<RecordBatch>,
-) -> Batches {
+) -> Result<Batches> {
     let mut batches = Batches::new(endpoint);
-    let connection = Arc::clone(&endpoint.connection);
+    let connection = endpoint.connection()?;
     let canceller = connection.canceller();
     batches.start(None, "query", canceller, move || block_on(connection.query(&statement, parameters)));
-    batches
+    Ok(batches)
 }
 
 /// Everything that a strategy reads.

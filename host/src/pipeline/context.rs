@@ -25,6 +25,8 @@ pub(crate) type MetricSink = Arc<dyn Fn(Metric) + Send + Sync>;
 pub(crate) struct EndpointContext {
     pub(crate) store: Arc<Store>,
     pub(crate) paths: Paths,
+    /// A directory of the pipeline's own, or of this process.
+    pub(crate) spill_dir: PathBuf,
     /// Blobs are kept for pipelines only.
     pub(crate) pipeline: Option<String>,
     pub(crate) side: Side,
@@ -117,13 +119,8 @@ impl HostContext for EndpointContext {
             return Err(Error::new(ErrorKind::Cancelled, "The run is over: nothing is spilled any more"));
         }
         let number = NEXT_SPILL.fetch_add(1, Ordering::Relaxed);
-        let directory = self.paths.spill_dir().join(format!("{}-{number}", std::process::id()));
-        // One of the same name is left of a process that died.
-        let made = match fs::remove_dir_all(&directory) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-            _ => make_private_dir(&directory),
-        };
-        made.map_err(|error| {
+        let directory = self.spill_dir.join(number.to_string());
+        make_private_dir(&directory).map_err(|error| {
             Error::new(ErrorKind::ResourceExhausted, "No directory could be made for spilled rows")
                 .with_source(&error)
                 .with_context("directory", directory.display())

@@ -62,7 +62,7 @@ impl DeadLetters {
     }
 
     /// Takes a row that the source gave up on.
-    pub(crate) fn from_source(&mut self, rejected: &Rejected, token: TokenNumber) {
+    pub(crate) fn refused_by_source(&mut self, rejected: &Rejected, token: TokenNumber) {
         let letter = self.letter(
             token,
             (&rejected.stream, Side::Source, ErrorKind::InvalidData, &rejected.reason),

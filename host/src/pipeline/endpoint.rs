@@ -2,6 +2,7 @@ use std::{
     collections::BTreeMap,
     fs,
     future::Future,
+    path::PathBuf,
     sync::{Arc, Mutex, atomic::AtomicBool},
 };
 
@@ -13,11 +14,12 @@ use hub_plugin_api::{
 use super::{
     EndpointSpec, SecretReference, Side, StopSignal,
     context::{EndpointContext, MetricSink},
+    held::Held,
     masks::Masks,
 };
 use crate::{
     plugins::Supervisor,
-    store::{Paths, Store},
+    store::{Paths, Store, file_stem},
 };
 
 /// A connector that is ready to be used, wherever it came from.
@@ -64,7 +66,8 @@ pub(crate) struct Purpose<'a> {
 /// One end of a pipeline, connected.
 pub(crate) struct Endpoint {
     pub(crate) resolved: Resolved,
-    pub(crate) connection: Arc<dyn Connection>,
+    /// There until this is dropped.
+    connection: Option<Arc<dyn Connection>>,
     pub(crate) masks: Masks,
     pub(crate) stop: StopSignal,
     side: Side,
@@ -72,6 +75,12 @@ pub(crate) struct Endpoint {
 }
 
 impl Host {
+    /// Where plugins spill rows of a pipeline, or of a connection outside one.
+    pub(crate) fn spill_dir(&self, pipeline: Option<&str>) -> PathBuf {
+        let of_process = || format!("process.{}", std::process::id());
+        self.paths.spill_dir().join(pipeline.map_or_else(of_process, file_stem))
+    }
+
     /// Finds the connector, checks the config and connects. `strategy` decides which parameters are required.
     pub(crate) fn connect(
         &self,
@@ -87,6 +96,7 @@ impl Host {
         let context = Arc::new(EndpointContext {
             store: Arc::clone(&self.store),
             paths: self.paths.clone(),
+            spill_dir: self.spill_dir(purpose.pipeline),
             pipeline: purpose.pipeline.map(String::from),
             side,
             secrets,
@@ -104,11 +114,16 @@ impl Host {
         let connection =
             Arc::from(connection.map_err(|error| purpose.masks.error(at_connector(error, side, spec)))?);
         let (masks, stop) = (purpose.masks.clone(), purpose.stop.clone());
-        Ok(Endpoint { resolved, connection, masks, stop, side, context })
+        Ok(Endpoint { resolved, connection: Some(connection), masks, stop, side, context })
     }
 }
 
 impl Endpoint {
+    /// The connection itself.
+    pub(crate) fn connection(&self) -> Result<Arc<dyn Connection>> {
+        self.connection.clone().ok_or_else(|| Error::internal("The connection is closed"))
+    }
+
     /// Calls the connection on a thread of the plugin's supervisor.
     pub(crate) fn call<T, F>(
         &self,
@@ -119,7 +134,7 @@ impl Endpoint {
         T: Send + 'static,
         F: Future<Output = Result<T>>,
     {
-        let connection = Arc::clone(&self.connection);
+        let connection = self.connection()?;
         let canceller = connection.canceller();
         call(&self.resolved.supervisor, &self.stop, what, canceller, move || work(connection))
             .map_err(|error| self.describe(error))
@@ -133,6 +148,7 @@ impl Endpoint {
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
+        drop(Held::new(&self.resolved.supervisor, "close a connection", self.connection.take()));
         self.context.close();
     }
 }

@@ -122,6 +122,7 @@ impl Lane {
         }
         self.closing.iter().for_each(|thread| thread.channel.close());
         if result.is_err() {
+            self.closing.iter().for_each(ReaderThread::cancel);
             // Roll back first: a writer may hold locks that others wait for.
             drop(self.writer);
         }
@@ -338,7 +339,7 @@ impl Lane {
             return Err(refused(ErrorKind::InvalidData, Side::Source, &rejected.stream, None, &reason, 0));
         }
         let rejected = Rejected { reason: reason.clone(), ..rejected.clone() };
-        self.letters.from_source(&rejected, self.next_token_number());
+        self.letters.refused_by_source(&rejected, self.next_token_number());
         self.count.dead_letters += 1;
         self.needs_commit = true;
         let (stream, kind) = (rejected.stream, ErrorKind::InvalidData);

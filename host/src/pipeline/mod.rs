@@ -6,6 +6,7 @@ mod context;
 mod dead_letters;
 mod endpoint;
 mod events;
+mod held;
 mod lane;
 mod lane_reader;
 mod masks;

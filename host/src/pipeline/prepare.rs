@@ -2,27 +2,33 @@ use std::sync::Arc;
 
 use hub_plugin_api::{
     Config, Error, ErrorKind, Mode, Plan, PlanDescription, PlanRequest, Result, Value, Writer, WriterRequest,
+    WriterStart,
 };
 
 use super::{
     RunEvent, Trust,
     endpoint::{Endpoint, Purpose, strategy},
+    held::Held,
     plan::{self, Lost, Repeats, SplitLanes},
     runner::{OnEvent, Run, next_generation},
     tokens::{Remembered, Situation, Start},
 };
 use crate::store::{LaneState, PipelineState, SourceIdentity, StoredPlan};
 
+/// One writer a lane.
+pub(crate) type Writers = Held<Vec<Box<dyn Writer>>>;
+
 /// Everything that an attempt needs before its first row.
 pub(crate) struct Prepared {
     pub(crate) source: Arc<Endpoint>,
     pub(crate) destination: Arc<Endpoint>,
     pub(crate) identity: SourceIdentity,
-    pub(crate) plan: Box<dyn Plan>,
+    pub(crate) plan: Held<Box<dyn Plan>>,
     pub(crate) description: PlanDescription,
     pub(crate) progress: SplitLanes,
-    /// By lane.
-    pub(crate) writers: Vec<(Box<dyn Writer>, LaneState)>,
+    /// By lane, as its state.
+    pub(crate) writers: Writers,
+    pub(crate) states: Vec<LaneState>,
     pub(crate) lanes: u32,
     pub(crate) carry: Option<Value>,
 }
@@ -69,22 +75,22 @@ pub(crate) fn prepare(
         check_start(run, known)?;
 
         let lanes = lanes(run, &sides, interrupted.as_ref(), on_event);
-        let writers = take_lanes(run, &sides, lanes)?;
-        let tokens: Vec<_> = writers.iter().filter_map(|writer| writer.start().last).collect();
+        let (writers, starts) = take_lanes(run, &sides, lanes)?;
+        let tokens: Vec<_> = starts.iter().filter_map(|start| start.last.clone()).collect();
         if from_scratch {
             // The store knew nothing; what the destination holds becomes the older generation.
             if let Some(newest) = tokens.iter().map(|token| token.generation).max() {
-                dispose(&sides.destination, writers);
+                drop(writers);
                 start_again(run, &sides, newest)?;
                 from_scratch = false;
                 continue;
             }
         }
         let mut remembered = store.lanes(name)?;
-        let remembered = (0..lanes).zip(&writers).map(|(lane, writer)| Remembered {
+        let remembered = (0..lanes).zip(&starts).map(|(lane, start)| Remembered {
             lane,
             store: remembered.remove(&lane),
-            destination: writer.start().last,
+            destination: start.last.clone(),
         });
         let situation = Situation {
             pipeline: name,
@@ -96,7 +102,7 @@ pub(crate) fn prepare(
         let states = match situation.compare(remembered.collect())? {
             Start::Continue(states) => states,
             Start::Adopt { generation, run: number } => {
-                dispose(&sides.destination, writers);
+                drop(writers);
                 carry_lost =
                     number > 1 && (generation, number) != (state.generation, state.completed_runs + 1);
                 let carry = state.carry.take().filter(|_| !carry_lost);
@@ -108,8 +114,8 @@ pub(crate) fn prepare(
                 })?;
                 continue;
             }
-            Start::StartOver => {
-                dispose(&sides.destination, writers);
+            Start::Anew => {
+                drop(writers);
                 start_again(run, &sides, run.generation)?;
                 continue;
             }
@@ -121,8 +127,7 @@ pub(crate) fn prepare(
             })
             .collect();
 
-        let plan = make_plan(run, &sides, &state, interrupted.as_ref())?;
-        let description = plan.description();
+        let (plan, description) = make_plan(run, &sides, &state, interrupted.as_ref())?;
         plan::check(&description)?;
         let before = interrupted.as_ref().map(|stored| &stored.description);
         let lost = plan::lost_snapshot(&description, before, &progress, run.spec.on_lost_snapshot)?;
@@ -132,17 +137,16 @@ pub(crate) fn prepare(
                     "The interrupted run's snapshot is gone: everything is read again, in a new generation"
                         .into(),
             });
-            sides.source.resolved.supervisor.dispose("drop the plan", plan)?;
-            dispose(&sides.destination, writers);
+            drop(plan);
+            drop(writers);
             start_again(run, &sides, run.generation)?;
             continue;
         }
-        let start = writers.first().map(|writer| writer.start());
-        let start = start.ok_or_else(|| Error::internal("A run has no lane"))?;
+        let start = starts.first().ok_or_else(|| Error::internal("A run has no lane"))?;
         let repeats = Repeats {
             spec: run.spec,
             plan: &description,
-            writer: &start,
+            writer: start,
             options: &sides.destination_options,
             tokens: &tokens,
             progress: &progress,
@@ -178,7 +182,8 @@ pub(crate) fn prepare(
             carry: description.carry.clone(),
             description,
             progress,
-            writers: writers.into_iter().zip(states).collect(),
+            writers,
+            states,
             lanes,
         }));
     }
@@ -266,8 +271,8 @@ fn lanes(run: &Run<'_>, sides: &Sides, interrupted: Option<&StoredPlan>, on_even
     interrupted.map_or(lanes, |stored| stored.lanes)
 }
 
-fn take_lanes(run: &Run<'_>, sides: &Sides, lanes: u32) -> Result<Vec<Box<dyn Writer>>> {
-    let mut writers = Vec::new();
+fn take_lanes(run: &Run<'_>, sides: &Sides, lanes: u32) -> Result<(Writers, Vec<WriterStart>)> {
+    let (mut writers, mut starts) = (Vec::new(), Vec::new());
     for lane in 0..lanes {
         let request = WriterRequest {
             pipeline: run.spec.name.clone(),
@@ -277,24 +282,27 @@ fn take_lanes(run: &Run<'_>, sides: &Sides, lanes: u32) -> Result<Vec<Box<dyn Wr
             strategy: sides.destination_strategy.clone(),
             options: sides.destination_options.clone(),
         };
-        let writer = sides
-            .destination
-            .call("take a lane", move |connection| async move { connection.writer(&request).await });
+        let writer = sides.destination.call("take a lane", move |connection| async move {
+            let writer = connection.writer(&request).await?;
+            let start = writer.start();
+            Ok((writer, start))
+        });
         match writer {
-            Ok(writer) => writers.push(writer),
+            Ok((writer, start)) => {
+                writers.push(writer);
+                starts.push(start);
+            }
             Err(error) => {
-                dispose(&sides.destination, writers);
+                drop(held(&sides.destination, writers));
                 return Err(error);
             }
         }
     }
-    Ok(writers)
+    Ok((held(&sides.destination, writers), starts))
 }
 
-fn dispose(destination: &Endpoint, writers: Vec<Box<dyn Writer>>) {
-    if let Err(error) = destination.resolved.supervisor.dispose("drop a writer", writers) {
-        tracing::warn!(%error, "A writer did not end well");
-    }
+fn held(destination: &Endpoint, writers: Vec<Box<dyn Writer>>) -> Writers {
+    Held::new(&destination.resolved.supervisor, "drop the writers", writers)
 }
 
 fn make_plan(
@@ -302,7 +310,7 @@ fn make_plan(
     sides: &Sides,
     state: &PipelineState,
     interrupted: Option<&StoredPlan>,
-) -> Result<Box<dyn Plan>> {
+) -> Result<(Held<Box<dyn Plan>>, PlanDescription)> {
     let request = PlanRequest {
         pipeline: run.spec.name.clone(),
         generation: run.generation,
@@ -315,7 +323,12 @@ fn make_plan(
         interrupted: interrupted.map(|stored| stored.description.clone()),
         peek: false,
     };
-    sides.source.call("plan", move |connection| async move { connection.plan(&request).await })
+    let (plan, description) = sides.source.call("plan", move |connection| async move {
+        let plan = connection.plan(&request).await?;
+        let description = plan.description();
+        Ok((plan, description))
+    })?;
+    Ok((Held::new(&sides.source.resolved.supervisor, "drop the plan", plan), description))
 }
 
 impl Trust {

@@ -86,6 +86,11 @@ impl ReaderThread {
         self.task.is_finished()
     }
 
+    /// Makes the reader return from whatever it does.
+    pub(crate) fn cancel(&self) {
+        self.task.cancel();
+    }
+
     /// Drops the reader, and waits until that is done.
     pub(crate) fn close(self) -> Result<()> {
         self.channel.close();

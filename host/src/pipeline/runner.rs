@@ -1,4 +1,5 @@
 use std::{
+    fs, io,
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, sync_channel},
@@ -69,6 +70,7 @@ fn run_locked(
     on_event: OnEvent<'_>,
 ) -> Result<RunSummary> {
     let _lock = host.store.lock_pipeline(&spec.name)?;
+    remove_spills(host, spec);
     let state = host.store.pipeline(&spec.name)?;
     let (generation, number) = state.map_or((1, 1), |state| (state.generation, state.completed_runs + 1));
     let resumed = !options.from_scratch && host.store.plan(&spec.name, generation, number)?.is_some();
@@ -118,6 +120,17 @@ fn run_locked(
         streams: counts.streams,
         elapsed_ms: run.progress.elapsed_ms(),
     })
+}
+
+/// What a process that died has spilled is of no use to anyone.
+fn remove_spills(host: &Host, spec: &PipelineSpec) {
+    let directory = host.spill_dir(Some(&spec.name));
+    match fs::remove_dir_all(&directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(directory = %directory.display(), %error, "Spilled rows could not be removed");
+        }
+        _ => {}
+    }
 }
 
 impl Run<'_> {

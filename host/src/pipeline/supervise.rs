@@ -25,8 +25,9 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 /// How often events are looked for, and the stop signal.
 const NAP: Duration = Duration::from_millis(50);
 
-/// How long lanes that were cancelled are listened to, before they are given up one by one.
-const CANCEL_GRACE: Duration = Duration::from_secs(10);
+/// How long lanes that were cancelled are listened to, before they are given up one by one: longer than a lane itself
+/// waits for its readers.
+const CANCEL_GRACE: Duration = Duration::from_secs(15);
 
 /// Bytes that may wait between all readers and their lanes. One batch a reader always may.
 const QUEUE_BYTES: u64 = 16 << 20;
@@ -47,6 +48,9 @@ pub(crate) fn supervise(
     received: &Receiver<RunEvent>,
     on_event: OnEvent<'_>,
 ) -> Result<AttemptEnd> {
+    let gone = || Error::internal("What was prepared is gone");
+    let plan = prepared.plan.into_inner().ok_or_else(gone)?;
+    let writers = prepared.writers.into_inner().ok_or_else(gone)?;
     let stop = StopSignal::new();
     let doorbells: Vec<_> = (0..lanes).map(|_| Doorbell::default()).collect();
     let parallel = run.spec.parallel.max(1);
@@ -54,7 +58,7 @@ pub(crate) fn supervise(
         spec: run.spec.clone(),
         generation: run.generation,
         run: run.number,
-        plan: Arc::from(prepared.plan),
+        plan: Arc::from(plan),
         source: prepared.source,
         destination: prepared.destination,
         store: Arc::clone(&run.host.store),
@@ -72,7 +76,7 @@ pub(crate) fn supervise(
     });
     let supervisor = attempt.destination.resolved.supervisor.clone();
     let (mut tasks, mut registrations) = (Vec::new(), Vec::new());
-    for ((lane, (writer, state)), doorbell) in (0..).zip(prepared.writers).zip(doorbells) {
+    for (((lane, writer), state), doorbell) in (0..).zip(writers).zip(prepared.states).zip(doorbells) {
         let canceller = LateCanceller::default();
         canceller.set(writer.canceller());
         let attempt = Arc::clone(&attempt);

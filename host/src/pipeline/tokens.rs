@@ -34,7 +34,7 @@ pub(crate) enum Start {
     /// First the pipeline takes over the generation and the run of the destination's tokens.
     Adopt { generation: u64, run: u64 },
     /// The destination, which is believed, holds nothing: everything is read again.
-    StartOver,
+    Anew,
 }
 
 impl Situation<'_> {
@@ -74,7 +74,7 @@ impl Situation<'_> {
                 }
                 Ok(Start::Continue(lanes.into_iter().map(|lane| self.state(lane, true)).collect()))
             }
-            (Some(Trust::Destination), _) => Ok(Start::StartOver),
+            (Some(Trust::Destination), _) => Ok(Start::Anew),
         }
     }
 
@@ -232,10 +232,7 @@ mod tests {
             compare(situation(false, destination), None, Some(token(3, 2, 9))).unwrap(),
             Start::Adopt { generation: 3, run: 2 }
         );
-        assert_eq!(
-            compare(situation(true, destination), Some(stored(5, 5)), None).unwrap(),
-            Start::StartOver
-        );
+        assert_eq!(compare(situation(true, destination), Some(stored(5, 5)), None).unwrap(), Start::Anew);
         assert!(compare(situation(false, store), None, Some(token(1, 1, 1))).is_err());
     }
 }

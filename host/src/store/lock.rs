@@ -17,7 +17,7 @@ impl Store {
     /// [`ErrorKind::Busy`] when another process, or another run of this one, has it.
     pub fn lock_pipeline(&self, pipeline: &str) -> Result<PipelineLock> {
         let directory = self.directory().join("locks");
-        let path = directory.join(file_name(pipeline));
+        let path = directory.join(format!("{}.lock", file_stem(pipeline)));
         let cannot = |error: std::io::Error| {
             Error::new(ErrorKind::PermissionDenied, format!("Pipeline `{pipeline}` cannot be locked"))
                 .with_source(&error)
@@ -41,8 +41,8 @@ impl Store {
 }
 
 /// Letters, digits, `-` and `_` as they are, everything else as its bytes: one file a name, whatever it is.
-fn file_name(pipeline: &str) -> String {
-    let mut name = String::with_capacity(pipeline.len() + 5);
+pub(crate) fn file_stem(pipeline: &str) -> String {
+    let mut name = String::with_capacity(pipeline.len());
     for byte in pipeline.bytes() {
         match byte {
             b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' => name.push(char::from(byte)),
@@ -50,7 +50,6 @@ fn file_name(pipeline: &str) -> String {
             _ => name.push_str(&format!("%{byte:02x}")),
         }
     }
-    name.push_str(".lock");
     name
 }
 

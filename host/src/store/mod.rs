@@ -9,6 +9,7 @@ mod schema;
 
 pub use database::Store;
 pub use lock::PipelineLock;
+pub(crate) use lock::file_stem;
 pub use paths::{HOME_VARIABLE, Paths};
 pub use pipelines::{LaneState, PipelineState, SourceIdentity, StoredPlan};
 pub use runs::{DeadLetter, RunEnd, RunRecord};

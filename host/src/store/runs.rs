@@ -17,9 +17,9 @@ pub struct RunRecord {
     pub run: u64,
     /// When it started.
     pub started_at: i64,
-    /// When it ended; absent while it runs, or when its process died.
+    /// When it ended, or was found to have; absent while it runs.
     pub ended_at: Option<i64>,
-    /// `completed`, `stopped` or `failed`.
+    /// `completed`, `stopped`, `failed`, or `interrupted` when its process died.
     pub outcome: Option<String>,
     /// Rows that became durable.
     pub rows: u64,
@@ -77,12 +77,17 @@ pub struct DeadLetter {
 }
 
 impl Store {
-    /// Notes that a run began.
+    /// Notes that a run began, and that one whose process died is over.
     ///
     /// # Errors
     /// When the store cannot be written.
     pub fn begin_run(&self, pipeline: &str, generation: u64, run: u64) -> Result<i64> {
         self.write(|db| {
+            // Whoever holds the pipeline's lock knows that no other run goes on.
+            db.execute(
+                "UPDATE runs SET ended_at = ?2, outcome = 'interrupted' WHERE pipeline = ?1 AND ended_at IS NULL",
+                params![pipeline, now()],
+            )?;
             db.execute(
                 "INSERT INTO runs (pipeline, generation, run, started_at) VALUES (?1, ?2, ?3, ?4)",
                 params![pipeline, generation, run, now()],

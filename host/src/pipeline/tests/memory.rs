@@ -59,6 +59,8 @@ pub(super) struct Source {
     /// A stream's position moves on although there are no rows.
     pub(super) idle_positions: bool,
     pub(super) must_commit: bool,
+    /// A reader never returns from the call that would hand over this number.
+    pub(super) hang_at: Option<i64>,
     pub(super) reject: Option<i64>,
     pub(super) identity: String,
     pub(super) schema: Option<arrow::datatypes::SchemaRef>,
@@ -80,6 +82,7 @@ impl Default for Source {
             stream: None,
             idle_positions: false,
             must_commit: false,
+            hang_at: None,
             reject: None,
             identity: "server 1".into(),
             schema: None,
@@ -155,6 +158,7 @@ impl Connector for Memory {
 
     async fn connect(&self, config: &Config, context: &Context) -> Result<Box<dyn Connection>> {
         assert!(config.get("password").is_none(), "no secret crosses the boundary");
+        context.host().spill()?;
         if let Some(password) = context.secret("password")? {
             self.source
                 .lock()
@@ -368,6 +372,13 @@ impl Reader for MemoryReader {
             drop(source);
             assert!(error.kind != ErrorKind::PluginPanicked, "Panic of the reader");
             return Err(error);
+        }
+        let hangs = source.hang_at.is_some_and(|at| at <= self.at);
+        if hangs {
+            drop(source);
+            loop {
+                std::thread::park();
+            }
         }
         let event = if self.k < 0 { self.next_of_stream(&source) } else { self.next_of_table(&source) };
         drop(source);

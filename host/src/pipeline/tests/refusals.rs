@@ -1,4 +1,7 @@
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use arrow::datatypes::{DataType, Field, Schema};
 use hub_plugin_api::{ErrorKind, Secret, StartAt};
@@ -157,6 +160,43 @@ fn second_request_ends_the_run_without_a_commit() {
     });
     assert_eq!(result.unwrap_err().kind, ErrorKind::Cancelled);
     assert!(stage.rows().is_empty());
+}
+
+#[test]
+fn reader_that_hangs_is_given_up_and_the_rest_goes_on() {
+    let stage = Stage::new(Source { hang_at: Some(50), ..Source::default() });
+    let stop = StopSignal::new();
+    let (for_events, started) = (stop.clone(), Instant::now());
+    let result = stage.hub().run(&stage.spec, &RunOptions::default(), &stop, move |event| {
+        if matches!(event, RunEvent::Committed { .. }) {
+            for_events.cancel();
+        }
+    });
+    assert_eq!(result.unwrap_err().kind, ErrorKind::Cancelled);
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    assert_eq!(stage.memory.supervisor.abandoned(), 1);
+    stage.memory.source.lock().unwrap().hang_at = None;
+    stage.run().unwrap();
+    assert_eq!(stage.rows(), numbers(100));
+}
+
+#[test]
+fn spilled_rows_go_with_the_run_also_those_of_a_process_that_died() {
+    let stage = Stage::new(Source::default());
+    let spill = stage.hub().paths().spill_dir().join("numbers");
+    std::fs::create_dir_all(spill.join("left")).unwrap();
+    stage.run().unwrap();
+    assert_eq!(spill.read_dir().map_or(0, Iterator::count), 0);
+}
+
+#[test]
+fn run_whose_process_died_is_noted_by_the_next() {
+    let stage = Stage::new(Source::default());
+    stage.hub().store().begin_run("numbers", 1, 1).unwrap();
+    stage.run().unwrap();
+    let outcomes: Vec<_> =
+        stage.hub().store().runs("numbers", 9).unwrap().into_iter().map(|run| run.outcome).collect();
+    assert_eq!(outcomes, [Some("completed".into()), Some("interrupted".into())]);
 }
 
 #[test]
