@@ -1,4 +1,7 @@
-//! For connectors that need less than the full traits: a reader made of batches, and a plan made of one split.
+//! For connectors that need less than the full traits: a reader made of batches, a plan made of one split, and a
+//! writer that stores batches with a token.
+
+mod writer;
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,6 +15,8 @@ use crate::{
     Boundary, Budgets, Canceller, Error, ErrorKind, Event, Guarantee, OpenRequest, Plan, PlanDescription,
     Position, Reader, Result, Rows, Snapshot, Split, StreamId, StreamSchema, Value,
 };
+
+pub use writer::{BatchSink, batch_writer};
 
 /// A source that yields batches, each perhaps with the position behind it.
 #[async_trait]

@@ -210,10 +210,11 @@ fn times() -> Vec<EdgeValues> {
     let micros = || vec![Some(0), Some(1_700_000_000_123_456), Some(-1), None];
     let edges = || vec![first * 1_000_000, last * 1_000_000 + 999_999, i64::MIN + 1, i64::MAX - 1];
     let (wide, wide_extreme) = (
-        wide_timestamps(&[Some((1_700_000_000, 123_456_789, None)), Some((0, 0, None)), None]),
+        wide_timestamps(&[Some((1_700_000_000, 123_456_000, None)), Some((0, 0, None)), None]),
         wide_timestamps(&[
             Some((first, 0, None)),
             Some((last, 999_999_999, None)),
+            Some((0, 1, None)),
             Some((i64::MAX, 0, None)),
             Some((0, 1, Some(-330))),
         ]),

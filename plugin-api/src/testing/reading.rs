@@ -129,7 +129,7 @@ impl Run {
         let planned = self.plan(source, &pipeline, None)?;
         let mut reads = Vec::new();
         for split in planned.in_order()? {
-            reads.push(planned.read(&split, None, budgets, expected)?);
+            reads.push(planned.read(&split, None, budgets, expected, true)?);
         }
         planned.release(&pipeline)?;
         Ok(reads)
@@ -162,16 +162,18 @@ impl Planned {
         block_on(self.plan.open(&OpenRequest { split: split.clone(), position, budgets, peek: false }))
     }
 
+    /// Reads a split; what was read is acknowledged when it is to count as durable.
     pub(super) fn read(
         &self,
         split: &Split,
         position: Option<Position>,
         budgets: Budgets,
         expected: usize,
+        durable: bool,
     ) -> Result<Read, Stop> {
         let mut reader = self.open(split, position, budgets)?;
         let read = read_split(&mut *reader, split, expected)?;
-        if let Some((_, boundary)) = read.boundaries.last() {
+        if let Some((_, boundary)) = read.boundaries.last().filter(|_| durable) {
             block_on(reader.acknowledge(boundary.number))?;
         }
         Ok(read)

@@ -28,7 +28,8 @@ pub(in crate::testing) fn cancel_within_one_second(run: &Run) -> Kept {
         Err(error) => return Err(Stop::from(error).during("`Subject::blocked_source`")),
     };
     let session = run.connect()?;
-    let request = run.plan_request(&source, &run.pipeline(), None)?;
+    let pipeline = run.pipeline();
+    let request = run.plan_request(&source, &pipeline, None)?;
     let running = Arc::new(Mutex::new(("plan", session.connection.canceller())));
     let now_running = Arc::clone(&running);
     let (sender, receiver) = mpsc::channel();
@@ -48,6 +49,7 @@ pub(in crate::testing) fn cancel_within_one_second(run: &Run) -> Kept {
     match receiver.recv_timeout(Duration::from_secs(1)) {
         Ok(result) => {
             require_kind(&format!("The cancelled `{what}`"), result, ErrorKind::Cancelled)?;
+            block_on(run.connect()?.connection.release(&pipeline))?;
             Ok(format!("a blocked `{what}` returned"))
         }
         Err(_) => failed(format!("A blocked `{what}` did not return within a second of its cancel")),

@@ -89,6 +89,7 @@ fn write(run: &Run, table: &Table) -> Result<(), Stop> {
     let mut writing = run.writer(&destination, &pipeline)?;
     writing.write_all(table)?;
     writing.commit(&token(&pipeline, 1))?;
+    drop(writing);
     require_same_rows("What was written", expected_lines(table)?, run.read_back(table)?)?;
     let last = run.writer(&destination, &pipeline)?.start.last;
     require(last.as_ref().is_some_and(|last| last.pipeline == pipeline && last.n == 1), || {

@@ -44,7 +44,7 @@ pub(in crate::testing) fn resumes_from_each_boundary(run: &Run) -> Kept {
     let planned = run.plan(&source, &pipeline, None)?;
     let mut tried = 0;
     for split in planned.in_order()? {
-        let read = planned.read(&split, None, SMALL, table.rows.num_rows())?;
+        let read = planned.read(&split, None, SMALL, table.rows.num_rows(), false)?;
         let with_position = |one: &'_ (usize, Boundary)| {
             one.1.position.clone().map(|position| (one.0, one.1.number, position))
         };
@@ -109,12 +109,12 @@ fn resume(
     require_same_rows("The rows behind it", expected, rest.lines(&table.names(), 0..rest.batches.len())?)
 }
 
-/// Without a position a split begins again.
+/// Without a position, and with nothing durable, a split begins again.
 fn repeat(planned: &Planned, split: &crate::Split, table: &Table, whole: &Read) -> Result<(), Stop> {
     if !split.bounded {
         return Ok(());
     }
-    let again = planned.read(split, None, SMALL, table.rows.num_rows())?;
+    let again = planned.read(split, None, SMALL, table.rows.num_rows(), false)?;
     let (first, second) = (
         whole.lines(&table.names(), 0..whole.batches.len())?,
         again.lines(&table.names(), 0..again.batches.len())?,

@@ -20,6 +20,7 @@ pub(in crate::testing) fn refuses_token_not_next(run: &Run) -> Kept {
     require(writing.start.last.is_none(), || format!("A new lane has a token: {:?}", writing.start.last))?;
     writing.write_all(&first)?;
     writing.commit(&token(&pipeline, 1)).map_err(|error| Stop::from(error).during("Token 1"))?;
+    drop(writing);
     require_rows(run, "After token 1", &[&first])?;
     for n in [3, 1] {
         let mut writing = run.writer(&destination, &pipeline)?;
