@@ -7,8 +7,8 @@ use arrow::{
     array::{Array, AsArray, BinaryArray, BooleanArray, FixedSizeBinaryArray, RecordBatch, StringArray},
     buffer::NullBuffer,
     datatypes::{
-        ArrowPrimitiveType, Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type, Int8Type,
-        Int16Type, Int32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
+        ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type,
+        Int8Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
         Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType, TimestampMillisecondType,
         TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type, i256,
     },
@@ -272,9 +272,26 @@ impl<'a> BoundColumn<'a> {
     }
 }
 
-/// The carriers of one logical type differ in the names inside of lists and maps only.
-fn same_carrier(came: &arrow::datatypes::DataType, planned: &arrow::datatypes::DataType) -> bool {
-    came == planned || came.equals_datatype(planned)
+/// The carriers of one logical type differ in the names and the nullability of what is inside of them.
+fn same_carrier(came: &DataType, planned: &DataType) -> bool {
+    match (came, planned) {
+        (DataType::Struct(came), DataType::Struct(planned)) => {
+            came.len() == planned.len()
+                && came
+                    .iter()
+                    .zip(planned)
+                    .all(|(came, planned)| same_carrier(came.data_type(), planned.data_type()))
+        }
+        (DataType::List(came), DataType::List(planned))
+        | (DataType::Map(came, _), DataType::Map(planned, _)) => {
+            same_carrier(came.data_type(), planned.data_type())
+        }
+        // UTC has more than one name.
+        (DataType::Timestamp(came, zone), DataType::Timestamp(planned, utc)) => {
+            came == planned && zone.is_some() == utc.is_some()
+        }
+        _ => came == planned,
+    }
 }
 
 impl Cells<'_> {
