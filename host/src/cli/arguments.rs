@@ -6,7 +6,7 @@ use super::{check, completions, connectors, discover, paths, plugins, preview, r
 
 /// Moves rows from any database to any other, through connectors that are plugins.
 #[derive(Parser)]
-#[command(name = "connector-hub", version, about, max_term_width = 110, after_help = EXAMPLES)]
+#[command(name = "connector-hub", version, max_term_width = 110, after_help = EXAMPLES)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub struct Arguments {
     #[command(flatten)]
@@ -25,8 +25,8 @@ Examples:
   connector-hub plugins doctor                         Why a plugin is not there
 
 Exit codes:
-  0 done · 1 failed · 2 wrong usage or invalid file · 3 connection test failed · 4 finished with dead letters
-  130 or 143: stopped by a signal, after a commit";
+  0 done · 1 failed · 2 wrong usage or invalid file · 3 connection test failed
+  4 finished with dead letters · 130 or 143 stopped by a signal, after a commit";
 
 /// What every command takes.
 #[derive(Args)]
@@ -80,18 +80,11 @@ pub enum Command {
     /// List and explain connectors
     #[command(subcommand)]
     Connectors(connectors::Command),
-    /// Test a connection, step by step
     Check(check::Arguments),
-    /// List tables, collections and the like, with their columns
     Discover(discover::Arguments),
-    /// Show the first rows of a source, without side effects
     Preview(preview::Arguments),
-    /// Run a pipeline
     Run(run::Arguments),
-    /// Print the JSON Schema of pipeline files, for editors
     Schema(schema::Arguments),
-    /// Print where the hub keeps its files, and what moves them
     Paths(paths::Arguments),
-    /// Print completions for a shell
     Completions(completions::Arguments),
 }

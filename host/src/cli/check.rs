@@ -21,8 +21,8 @@ Examples:
   connector-hub check sqlite --set file=orders.db
   connector-hub check postgres --set host=db --set password='${env:PGPASSWORD}'
 
-A step passes (✓), works with a remark (!), fails (✗) or is skipped (-). A line `fix:` is the statement to run.
-Exit code 3 says that a step failed.")]
+A step passes (✓), works with a remark (!), fails (✗) or is skipped (-).
+A line `fix:` is the statement to run. Exit code 3 says that a step failed.")]
 pub struct Arguments {
     #[command(flatten)]
     endpoint: EndpointArguments,

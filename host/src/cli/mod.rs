@@ -55,3 +55,35 @@ fn dispatch(arguments: Arguments, output: &Output) -> Outcome {
         Command::Completions(arguments) => completions::run(&arguments),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use connector_hub::{api::Role, pipeline::PipelineFile};
+
+    use super::*;
+
+    const README: &str = include_str!("../../../README.md");
+
+    /// The first block of the page in this language.
+    fn block(language: &str) -> &'static str {
+        let (_, rest) = README.split_once(&format!("```{language}\n")).unwrap();
+        rest.split_once("```").unwrap().0
+    }
+
+    #[test]
+    fn arguments_do_not_contradict_each_other() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn readme_shows_the_embedding_program_that_is_compiled() {
+        assert_eq!(block("rust"), include_str!("../../examples/embed.rs"));
+    }
+
+    #[test]
+    fn readme_shows_a_pipeline_that_is_read() {
+        let file = PipelineFile::parse(block("yaml"), "orders.yaml".as_ref()).unwrap();
+        assert_eq!((file.name(), file.connector(Role::Source)), ("orders", "postgres@^1"));
+    }
+}

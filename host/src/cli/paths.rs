@@ -45,15 +45,15 @@ pub fn run(_: &Arguments, setup: &Setup, output: &Output) -> Outcome {
     }
     for folder in &folders {
         let origin = match folder.origin {
-            FolderOrigin::Given => "--plugin-dir",
-            FolderOrigin::Environment => PLUGIN_PATH_VARIABLE,
-            FolderOrigin::BesideExecutable => "beside the executable",
+            FolderOrigin::Given => "named by --plugin-dir".to_owned(),
+            FolderOrigin::Environment => format!("named by {PLUGIN_PATH_VARIABLE}"),
+            FolderOrigin::BesideExecutable => "beside the executable".to_owned(),
         };
         let exists = if folder.path.is_dir() { "" } else { ", does not exist" };
         table.row([
             "plugins".to_owned(),
             folder.path.display().to_string(),
-            format!("plugins, by {origin}{exists}"),
+            format!("plugins; {origin}{exists}"),
         ]);
     }
     table.lines().into_iter().for_each(|line| output.line(line));

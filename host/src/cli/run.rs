@@ -15,7 +15,7 @@ use super::{
     progress::Progress,
     setup::Setup,
     signals,
-    text::{bytes, count, duration, number, per_second},
+    text::{bytes, count, duration, number, per_second, plain},
 };
 
 /// So many refused rows are told one by one; the summary counts all.
@@ -29,11 +29,11 @@ const REJECTED_SHOWN: u64 = 5;
 #[command(after_help = "\
 Examples:
   connector-hub run orders.yaml
-  connector-hub run orders.yaml --from-scratch        Forget every position and read everything again
+  connector-hub run orders.yaml --from-scratch        Forget all positions, read all again
   connector-hub run orders.yaml --json | jq .event    One JSON object an event
 
-The first SIGINT (Ctrl-C) or SIGTERM commits what was read and stops with exit code 130 or 143; the second one stops
-at once, and what was not committed is rolled back.")]
+The first SIGINT (Ctrl-C) or SIGTERM commits what was read and stops with exit code 130 or 143.
+The second one stops at once, and what was not committed is rolled back.")]
 pub struct Arguments {
     /// The pipeline file
     #[arg(value_name = "FILE")]
@@ -152,11 +152,19 @@ impl Teller<'_> {
                 });
             }
             RunEvent::Guarantee { guarantee, reasons } => {
-                let reasons = reasons.join("; ");
-                progress.suspend(|| output.note(format!("Each row arrives {guarantee}: {reasons}")));
+                progress.suspend(|| {
+                    output.note(format!("Each row arrives {guarantee}"));
+                    reasons.iter().for_each(|reason| output.note(format!("  {}", plain(reason))));
+                });
             }
             RunEvent::Schema { stream, change: Some(change), .. } => {
-                progress.suspend(|| output.note(format!("The shape of `{stream}` changed: {change}")));
+                progress.suspend(|| {
+                    output.note(format!(
+                        "The shape of `{}` changed: {}",
+                        plain(&stream.to_string()),
+                        plain(change)
+                    ));
+                });
             }
             RunEvent::Warning { message } => progress.suspend(|| output.warning(message)),
             RunEvent::Rejected { stream, side, reason, .. } => {
@@ -164,7 +172,7 @@ impl Teller<'_> {
                 if self.rejected <= REJECTED_SHOWN {
                     let side = side.as_str();
                     progress.suspend(|| {
-                        output.warning(format!("A row of `{stream}` was refused by the {side}: {reason}"))
+                        output.warning(format!("A row of `{stream}` was refused by the {side}: {reason}"));
                     });
                 }
             }
@@ -201,7 +209,7 @@ fn show(output: &Output, summary: &RunSummary) {
     }
     if summary.streams.len() > 1 {
         for (stream, rows) in &summary.streams {
-            output.line(format!("  {}  {}", super::text::plain(stream), count(*rows, "row")));
+            output.line(format!("  {}  {}", plain(stream), count(*rows, "row")));
         }
     }
     if summary.dead_letters > 0 {

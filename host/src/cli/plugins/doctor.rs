@@ -57,7 +57,9 @@ fn show_folder(output: &Output, folder: &PluginFolder) {
     };
     let path = plain(&folder.path.display().to_string());
     output.line(format!("{}  ({origin})", output.paint(Color::Bold, &path)));
-    if let Some(problem) = &folder.problem {
+    if folder.origin == FolderOrigin::BesideExecutable && !folder.path.exists() {
+        output.line(format!("  {} does not exist, and need not", output.paint(Color::Dim, "-")));
+    } else if let Some(problem) = &folder.problem {
         output.line(format!("  {} {}", output.paint(Color::Yellow, "!"), plain(problem)));
     }
 }
