@@ -9,6 +9,8 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
+use super::{file::Stamp, hashes::Hashes};
+
 /// The SHA-256 of a whole file in hex.
 pub(super) fn sha256(file: &mut File) -> io::Result<String> {
     file.seek(SeekFrom::Start(0))?;
@@ -55,13 +57,28 @@ impl LibraryCache {
         Self { folder: cache.join("plugins") }
     }
 
+    /// Where the copies are.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The path of a copy of `source`, whose hash is `expected`. A copy that is there is verified, and made again
     /// when it is not what its name says.
-    pub(super) fn copy(&self, source: &mut File, expected: &str) -> Result<PathBuf, CacheError> {
+    pub(super) fn copy(
+        &self,
+        source: &mut File,
+        expected: &str,
+        hashes: &Hashes,
+        strict: bool,
+    ) -> Result<PathBuf, CacheError> {
         let path = self.folder.join(expected);
         let failed = |error| CacheError::Io(self.folder.clone(), error);
-        match File::open(&path).and_then(|mut file| sha256(&mut file)) {
-            Ok(found) if found == expected => return Ok(path),
+        let hash = |mut file: File| {
+            let stamp = Stamp::of(&file.metadata()?);
+            hashes.of(&path, &mut file, stamp, strict)
+        };
+        match File::open(&path).and_then(hash) {
+            Ok(Some(found)) if found == expected => return Ok(path),
             Ok(_) => {
                 tracing::warn!(path = %path.display(), "A cached library was not what its name says; it is copied again")
             }
@@ -75,7 +92,8 @@ impl LibraryCache {
             return Err(CacheError::SourceChanged);
         }
         copy.as_file().sync_all().map_err(failed)?;
-        copy.persist(&path).map_err(|error| failed(error.error))?;
+        let copy = copy.persist(&path).map_err(|error| failed(error.error))?;
+        hashes.record(&path, Stamp::of(&copy.metadata().map_err(failed)?), expected);
         Ok(path)
     }
 }
@@ -108,12 +126,13 @@ mod tests {
         let cache = LibraryCache::new(folder.path());
         let mut file = File::open(&source).unwrap();
         let hash = sha256(&mut file).unwrap();
+        let hashes = Hashes::open(folder.path());
         assert_eq!(hash, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 
-        let copy = cache.copy(&mut file, &hash).unwrap();
+        let copy = cache.copy(&mut file, &hash, &hashes, false).unwrap();
         assert_eq!(fs::read_to_string(&copy).unwrap(), "abc");
         fs::write(&copy, "abd").unwrap();
-        assert_eq!(cache.copy(&mut file, &hash).unwrap(), copy);
+        assert_eq!(cache.copy(&mut file, &hash, &hashes, false).unwrap(), copy);
         assert_eq!(fs::read_to_string(&copy).unwrap(), "abc");
         assert_eq!(cached(folder.path()), [copy]);
     }
@@ -124,7 +143,9 @@ mod tests {
         let source = folder.path().join("abc");
         fs::write(&source, "abc").unwrap();
         let mut file = File::open(&source).unwrap();
-        let error = LibraryCache::new(folder.path()).copy(&mut file, "00").unwrap_err();
+        let error = LibraryCache::new(folder.path())
+            .copy(&mut file, "00", &Hashes::open(folder.path()), false)
+            .unwrap_err();
         assert!(matches!(error, CacheError::SourceChanged));
         assert!(cached(folder.path()).is_empty());
     }

@@ -7,13 +7,15 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::report::{LoadStep, Refusal};
 
 /// Larger files are no plugins.
 const MAX_BYTES: u64 = 1 << 30;
 
 /// What changes whenever a file's content does. The change time cannot be set back by its writer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Stamp {
     identity: (u64, u64),
     pub(super) bytes: u64,
@@ -31,6 +33,11 @@ impl Stamp {
         #[cfg(not(unix))]
         let (identity, changed) = ((0, 0), (0, 0));
         Self { identity, bytes: metadata.len(), modified: metadata.modified().ok(), changed }
+    }
+
+    /// Whether no change can go unnoticed: the system keeps a change time that writers cannot set.
+    pub(super) fn tells_every_change(&self) -> bool {
+        cfg!(unix)
     }
 
     /// Whether the last change is at least `settle` ago. A time in the future says nothing.

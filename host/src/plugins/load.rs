@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -11,9 +11,10 @@ use hub_plugin_api::{Canceller, Connector, ConnectorSpec, Error, ErrorKind, ffi:
 use object::ReadCache;
 
 use super::{
-    cache::{CacheError, LibraryCache, sha256},
+    cache::{CacheError, LibraryCache},
     container::{Container, Target, starts_like_a_library},
-    file::{self, OpenFile, Stamp},
+    file::{self, OpenFile},
+    hashes::Hashes,
     lock::FolderLock,
     native::{self, OpenError},
     note::{self, HostApi},
@@ -34,26 +35,22 @@ pub(super) struct Loader {
     cache: LibraryCache,
     timeout: Duration,
     grace: Option<Duration>,
-    known: Mutex<Known>,
-}
-
-#[derive(Default)]
-struct Known {
+    hashes: Hashes,
     /// What became of a content when it was opened. It is not opened again: its library is still there.
-    outcomes: HashMap<String, Result<Arc<LoadedPlugin>, Refusal>>,
-    /// Hashes of files that have not changed since they were read.
-    hashes: HashMap<PathBuf, (Stamp, String)>,
+    outcomes: Mutex<HashMap<String, Result<Arc<LoadedPlugin>, Refusal>>>,
 }
 
 impl Loader {
     pub(super) fn new(cache: &Path, timeout: Duration, grace: Option<Duration>) -> Self {
+        let library_cache = LibraryCache::new(cache);
         Self {
             host: HostApi::current(),
             target: Target::host(),
-            cache: LibraryCache::new(cache),
+            hashes: Hashes::open(library_cache.folder()),
+            cache: library_cache,
             timeout,
             grace,
-            known: Mutex::default(),
+            outcomes: Mutex::default(),
         }
     }
 
@@ -91,18 +88,17 @@ impl Loader {
 
         let note = self.inspect(&open, report)?;
 
-        let hash = self.hash(path, &mut open)?;
+        let hash = self.hash(path, &mut open, lock)?;
         report.sha256 = Some(hash.clone());
         report.pass(LoadStep::Lock, lock.check(&hash, &note)?.unwrap_or_else(|| "not asked for".into()));
 
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).outcomes.get(&hash).cloned();
+        let known = self.outcomes().get(&hash).cloned();
         let outcome = match known {
             Some(outcome) => outcome,
             None => {
-                let copy = self.copy(&mut open, &hash)?;
+                let copy = self.copy(&mut open, &hash, lock)?;
                 let outcome = self.open(copy, &note);
-                let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-                known.outcomes.insert(hash, outcome.clone());
+                self.outcomes().insert(hash, outcome.clone());
                 outcome
             }
         };
@@ -118,6 +114,10 @@ impl Loader {
         Ok(plugin)
     }
 
+    fn outcomes(&self) -> MutexGuard<'_, HashMap<String, Result<Arc<LoadedPlugin>, Refusal>>> {
+        self.outcomes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Steps `container` and `note`.
     fn inspect(&self, open: &OpenFile, report: &mut FileReport) -> Result<PluginNote, Refusal> {
         let file = open.file.try_clone().map_err(|error| file::unreadable(&error))?;
@@ -131,32 +131,27 @@ impl Loader {
     }
 
     /// The hash of the whole file, which must not have changed since it was looked at.
-    fn hash(&self, path: &Path, open: &mut OpenFile) -> Result<String, Refusal> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).hashes.get(path).cloned();
-        if let Some((stamp, hash)) = known
-            && stamp == open.stamp
-        {
-            return Ok(hash);
-        }
-        let hash = sha256(&mut open.file).map_err(|error| file::unreadable(&error))?;
-        let now = open.file.metadata().map_err(|error| file::unreadable(&error))?;
-        if Stamp::of(&now) != open.stamp {
-            return Err(file::still_written());
-        }
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.hashes.insert(path.to_owned(), (open.stamp, hash.clone()));
-        Ok(hash)
+    fn hash(&self, path: &Path, open: &mut OpenFile, lock: &FolderLock) -> Result<String, Refusal> {
+        let hash = self.hashes.of(path, &mut open.file, open.stamp, lock.is_asked_for());
+        hash.map_err(|error| file::unreadable(&error))?.ok_or_else(file::still_written)
     }
 
-    fn copy(&self, open: &mut OpenFile, hash: &str) -> Result<PathBuf, Refusal> {
-        self.cache.copy(&mut open.file, hash).map_err(|error| match error {
-            CacheError::SourceChanged => file::still_written(),
-            CacheError::Io(path, error) => Refusal::new(
-                LoadStep::Open,
-                format!("Could not be copied to the cache `{}`: {error}", path.display()),
-            )
-            .hint("Make room in the cache folder, or let the user that runs the hub write it"),
-        })
+    /// Keeps what the next run would have to find out again.
+    pub(super) fn save(&self) {
+        self.hashes.save();
+    }
+
+    fn copy(&self, open: &mut OpenFile, hash: &str, lock: &FolderLock) -> Result<PathBuf, Refusal> {
+        self.cache.copy(&mut open.file, hash, &self.hashes, lock.is_asked_for()).map_err(
+            |error| match error {
+                CacheError::SourceChanged => file::still_written(),
+                CacheError::Io(path, error) => Refusal::new(
+                    LoadStep::Open,
+                    format!("Could not be copied to the cache `{}`: {error}", path.display()),
+                )
+                .hint("Make room in the cache folder, or let the user that runs the hub write it"),
+            },
+        )
     }
 
     /// Steps `open`, `layout` and `manifest`: the first code of the plugin runs here, on a thread that can be given up.

@@ -124,6 +124,11 @@ impl FolderLock {
         }
     }
 
+    /// Whether hashes decide what is loaded.
+    pub(super) fn is_asked_for(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Compares a file's hash; what was found, in a few words, or nothing without a lock.
     pub(super) fn check(&self, sha256: &str, note: &PluginNote) -> Result<Option<String>, Refusal> {
         let Some((path, lock)) = &self.0 else { return Ok(None) };

@@ -4,6 +4,7 @@ mod cache;
 mod container;
 mod file;
 mod folders;
+mod hashes;
 mod load;
 mod lock;
 mod native;

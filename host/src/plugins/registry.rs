@@ -190,6 +190,7 @@ impl Registry {
                 found.files.push(report);
             }
         }
+        self.0.loader.save();
         found.connectors.sort_by(|a, b| {
             (&a.spec.id, &b.plugin_version, &a.path).cmp(&(&b.spec.id, &a.plugin_version, &b.path))
         });
