@@ -8,7 +8,7 @@ use std::{
 use connector_hub::api::{Value, json};
 use serde::Serialize;
 
-use super::{exit::Failure, text::plain};
+use super::{exit::Failure, logging::above_bar, text::plain};
 
 /// Where results go and how they look.
 pub struct Output {
@@ -75,7 +75,7 @@ impl Output {
 
     /// A line about what happens, on standard error.
     pub fn note(&self, line: impl fmt::Display) {
-        write_line(&mut io::stderr().lock(), &line);
+        note(line);
     }
 
     /// A hint on a line of its own, on standard error.
@@ -123,6 +123,11 @@ impl Output {
 
 fn paint(enabled: bool, color: Color, text: &str) -> String {
     if enabled { format!("\x1b[{}m{text}\x1b[0m", color.code()) } else { text.to_owned() }
+}
+
+/// A line on standard error, above a progress bar.
+pub fn note(line: impl fmt::Display) {
+    above_bar(|| write_line(&mut io::stderr().lock(), &line));
 }
 
 /// A reader that went away (`| head`) is no failure of ours, and nobody is left to tell of any other.

@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{
     logging,
+    output::note,
     text::{bytes, duration, number, per_second},
 };
 
@@ -44,14 +45,6 @@ impl Progress {
         });
         logging::set_bar(bar.clone());
         Self { bar, last_line: Instant::now(), expected_rows: None, samples: VecDeque::new() }
-    }
-
-    /// Writes a line on standard error without disturbing the bar.
-    pub fn suspend(&self, write: impl FnOnce()) {
-        match &self.bar {
-            Some(bar) => bar.suspend(write),
-            None => write(),
-        }
     }
 
     /// Takes what the run tells.
@@ -103,12 +96,12 @@ impl Progress {
             bar.set_message(text);
         } else if self.last_line.elapsed() >= LINE_EVERY {
             self.last_line = Instant::now();
-            eprintln!(
+            note(format!(
                 "{}: {text} · {} committed · {} in all",
                 duration(at),
                 number(committed_rows),
                 bytes(total_bytes)
-            );
+            ));
         }
     }
 

@@ -147,42 +147,29 @@ impl Teller<'_> {
         let output = self.output;
         match event {
             RunEvent::Started { pipeline, run_id, resumed: true, .. } => {
-                progress.suspend(|| {
-                    output.note(format!("Run {run_id} of `{pipeline}` goes on where an earlier one stopped"))
-                });
+                output.note(format!("Run {run_id} of `{pipeline}` goes on where an earlier one stopped"));
             }
             RunEvent::Guarantee { guarantee, reasons } => {
-                progress.suspend(|| {
-                    output.note(format!("Each row arrives {guarantee}"));
-                    reasons.iter().for_each(|reason| output.note(format!("  {}", plain(reason))));
-                });
+                output.note(format!("Each row arrives {guarantee}"));
+                reasons.iter().for_each(|reason| output.note(format!("  {}", plain(reason))));
             }
             RunEvent::Schema { stream, change: Some(change), .. } => {
-                progress.suspend(|| {
-                    output.note(format!(
-                        "The shape of `{}` changed: {}",
-                        plain(&stream.to_string()),
-                        plain(change)
-                    ));
-                });
+                let stream = plain(&stream.to_string());
+                output.note(format!("The shape of `{stream}` changed: {}", plain(change)));
             }
-            RunEvent::Warning { message } => progress.suspend(|| output.warning(message)),
+            RunEvent::Warning { message } => output.warning(message),
             RunEvent::Rejected { stream, side, reason, .. } => {
                 self.rejected += 1;
                 if self.rejected <= REJECTED_SHOWN {
                     let side = side.as_str();
-                    progress.suspend(|| {
-                        output.warning(format!("A row of `{stream}` was refused by the {side}: {reason}"));
-                    });
+                    output.warning(format!("A row of `{stream}` was refused by the {side}: {reason}"));
                 }
             }
             RunEvent::Retrying { attempt, attempts, delay_ms, error } => {
                 let wait = duration(Duration::from_millis(*delay_ms));
-                progress.suspend(|| {
-                    output.warning(format!(
-                        "{error}; attempt {attempt} of {attempts} failed, the next one is in {wait}"
-                    ));
-                });
+                output.warning(format!(
+                    "{error}; attempt {attempt} of {attempts} failed, the next one is in {wait}"
+                ));
             }
             _ => {}
         }
