@@ -175,6 +175,10 @@ pub const DROP_TRUE_TYPES: &str = "DELETE FROM __hub_columns WHERE table_name = 
 /// Moves true types along with a renamed table.
 pub const MOVE_TRUE_TYPES: &str = "UPDATE __hub_columns SET table_name = ?2 WHERE table_name = ?1";
 
+/// Notes a table's true types for another that is made like it.
+pub const COPY_TRUE_TYPES: &str = "INSERT INTO __hub_columns \
+    SELECT ?2, column_name, declared, field FROM __hub_columns WHERE table_name = ?1";
+
 /// Makes the table of commit tokens.
 pub const CREATE_COMMITS_TABLE: &str = "CREATE TABLE IF NOT EXISTS __hub_commits (pipeline TEXT NOT NULL, \
     lane INTEGER NOT NULL, fence INTEGER NOT NULL, token TEXT, PRIMARY KEY (pipeline, lane)) WITHOUT ROWID";
@@ -188,6 +192,33 @@ pub const READ_LANE: &str = "SELECT fence, token FROM __hub_commits WHERE pipeli
 
 /// Stores a token.
 pub const PUT_TOKEN: &str = "UPDATE __hub_commits SET token = ?4 WHERE pipeline = ?1 AND lane = ?2 AND fence = ?3";
+
+/// The table of tables that are about to replace others.
+pub const STAGING_TABLE: &str = "__hub_staging";
+
+/// Makes the table of tables that are about to replace others.
+pub const CREATE_STAGING_TABLE: &str = "CREATE TABLE IF NOT EXISTS __hub_staging (table_name TEXT PRIMARY KEY, \
+    pipeline TEXT NOT NULL, generation INTEGER NOT NULL, run INTEGER NOT NULL) WITHOUT ROWID";
+
+/// Finds a table that a run fills.
+pub const FIND_STAGING: &str = "SELECT 1 FROM __hub_staging \
+    WHERE table_name = ?1 AND pipeline = ?2 AND generation = ?3 AND run = ?4";
+
+/// Notes a table that a run fills.
+pub const PUT_STAGING: &str = "INSERT OR REPLACE INTO __hub_staging VALUES (?1, ?2, ?3, ?4)";
+
+/// Lists the tables that a run fills.
+pub const LIST_STAGING: &str = "SELECT table_name FROM __hub_staging \
+    WHERE pipeline = ?1 AND generation = ?2 AND run = ?3 ORDER BY table_name";
+
+/// Forgets a table that a run filled.
+pub const DROP_STAGING: &str = "DELETE FROM __hub_staging WHERE table_name = ?1";
+
+/// Copies all rows of a table into another.
+pub fn copy_rows(from: &str, to: &str, columns: &[&str]) -> String {
+    let columns = quoted_list(columns.iter().copied());
+    format!("INSERT INTO {} ({columns}) SELECT {columns} FROM {}", quoted(to), quoted(from))
+}
 
 /// A column of a table to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,4 +10,4 @@ pub use bound::{Borrowed, Bound};
 pub use options::{Parameters, QueryOptions, Ties};
 pub use plan::{QueryPlan, SplitSpec};
 pub use reader::{ReadRequest, open};
-pub use resolve::{Resolved, resolve};
+pub use resolve::resolve;

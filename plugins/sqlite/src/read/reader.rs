@@ -72,6 +72,7 @@ struct QueryReader {
 #[async_trait]
 impl Reader for QueryReader {
     async fn next(&mut self, max_wait: Duration) -> Result<Event> {
+        self.interrupt.check()?;
         if self.ended {
             return Ok(Event::End);
         }

@@ -1,5 +1,7 @@
-use hub_plugin_api::{Config, Error, Result, WriteMode, Value};
+use hub_plugin_api::{Config, Result, Value, WriteMode};
 use serde::Deserialize;
+
+use super::template::{self, Template};
 
 /// What happens to columns that the table lacks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -21,7 +23,8 @@ pub struct WriteOptions {
     #[serde(default)]
     pub mode: WriteMode,
     /// The table. Default: the stream's name.
-    pub table: Option<String>,
+    #[serde(default)]
+    table: String,
     /// Makes the table when it is not there. Default true.
     #[serde(default = "default_create_table")]
     pub create_table: bool,
@@ -31,8 +34,12 @@ pub struct WriteOptions {
     /// What happens to columns that the table lacks. Default `evolve`.
     #[serde(default)]
     pub schema_growth: SchemaGrowth,
-    /// Statements in place of the mode's own.
-    pub statements: Option<Value>,
+    /// Statements in place of the mode's own, as given.
+    #[serde(default)]
+    statements: Option<Value>,
+    /// The same, read.
+    #[serde(skip)]
+    pub templates: Vec<Template>,
 }
 
 fn default_create_table() -> bool {
@@ -43,12 +50,15 @@ impl WriteOptions {
     /// Reads the options.
     ///
     /// # Errors
-    /// [`hub_plugin_api::ErrorKind::InvalidConfig`].
+    /// [`hub_plugin_api::ErrorKind::InvalidConfig`] with the field.
     pub fn new(options: &Config) -> Result<Self> {
-        let parsed: Self = options.parse()?;
-        if matches!(parsed.mode, WriteMode::Replace | WriteMode::ApplyChanges) || parsed.statements.is_some() {
-            return Err(Error::unsupported("Any mode but append and upsert").with_field("mode"));
-        }
+        let mut parsed: Self = options.parse()?;
+        parsed.templates = template::read(parsed.statements.as_ref())?;
         Ok(parsed)
+    }
+
+    /// The table that a stream's rows go to.
+    pub fn table_of(&self, stream: &str) -> String {
+        if self.table.is_empty() { stream.to_owned() } else { self.table.clone() }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Where one stream's rows go.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Target {
     /// The table that is written: the stream's own, or one beside it until `finish`.
     pub table: String,
@@ -49,6 +49,17 @@ impl Target {
     }
 }
 
+/// For statements of the user's: every column as it is.
+pub fn unchecked(columns: &[Column]) -> Target {
+    let columns = columns.iter().enumerate().map(|(place, column)| TargetColumn {
+        place,
+        name: column.name.clone(),
+        store: Store::Same,
+        never_null: false,
+    });
+    Target { columns: columns.collect(), ..Target::default() }
+}
+
 /// Makes or grows a table, so that it takes the columns, and says how each is stored.
 ///
 /// # Errors
@@ -57,12 +68,12 @@ pub fn prepare(
     connection: &Connection,
     options: &WriteOptions,
     table: &str,
-    columns: &[(usize, Column)],
+    columns: &[Column],
 ) -> Result<Target> {
     sql::check_name("Table", table)?;
-    for (index, (_, column)) in columns.iter().enumerate() {
+    for (index, column) in columns.iter().enumerate() {
         sql::check_name("Column", &column.name)?;
-        if columns[..index].iter().any(|(_, other)| other.name.eq_ignore_ascii_case(&column.name)) {
+        if columns[..index].iter().any(|other| other.name.eq_ignore_ascii_case(&column.name)) {
             return Err(Error::new(ErrorKind::SchemaMismatch, format!("Column `{}` comes twice", column.name))
                 .with_context("table", table)
                 .with_hint("SQLite does not tell upper from lower case in names: rename one in the source's statement"));
@@ -74,7 +85,7 @@ pub fn prepare(
         None => create(connection, options, table, columns, &key)?,
     };
     let mut written = Vec::new();
-    for (place, column) in columns {
+    for (place, column) in columns.iter().enumerate() {
         let Some(found) = described.column(&column.name) else { continue };
         let mismatch = |what: String| {
             Error::new(ErrorKind::SchemaMismatch, what).with_context("table", table).with_context("column", &column.name)
@@ -91,7 +102,7 @@ pub fn prepare(
             .with_hint(format!("Declare it `{}`, or cast it in the source's statement", types::declared_of(&column.logical)))
         })?;
         let never_null = !found.column.nullable || key.iter().any(|name| name.eq_ignore_ascii_case(&column.name));
-        written.push(TargetColumn { place: *place, name: found.column.name.clone(), store, never_null });
+        written.push(TargetColumn { place, name: found.column.name.clone(), store, never_null });
     }
     let key: Vec<String> = key
         .iter()
@@ -102,15 +113,15 @@ pub fn prepare(
 }
 
 /// The key: the option's, else the stream's own.
-fn key_of(options: &WriteOptions, columns: &[(usize, Column)]) -> Result<Vec<String>> {
+fn key_of(options: &WriteOptions, columns: &[Column]) -> Result<Vec<String>> {
     let key = if options.key.is_empty() {
-        let mut own: Vec<_> = columns.iter().filter_map(|(_, column)| Some((column.key?, column.name.clone()))).collect();
+        let mut own: Vec<_> = columns.iter().filter_map(|column| Some((column.key?, column.name.clone()))).collect();
         own.sort_unstable();
         own.into_iter().map(|(_, name)| name).collect()
     } else {
         options.key.clone()
     };
-    if let Some(missing) = key.iter().find(|name| !columns.iter().any(|(_, column)| column.name == **name)) {
+    if let Some(missing) = key.iter().find(|name| !columns.iter().any(|column| column.name == **name)) {
         return Err(Error::config("key", format!("The stream has no column `{missing}`")));
     }
     if key.is_empty() && matches!(options.mode, WriteMode::Upsert | WriteMode::ApplyChanges) {
@@ -124,7 +135,7 @@ fn create(
     connection: &Connection,
     options: &WriteOptions,
     table: &str,
-    columns: &[(usize, Column)],
+    columns: &[Column],
     key: &[String],
 ) -> Result<Table> {
     if !options.create_table {
@@ -135,7 +146,7 @@ fn create(
     let failed = |error| map("The table could not be made", error).with_context("table", table);
     let definitions: Vec<_> = columns
         .iter()
-        .map(|(_, column)| {
+        .map(|column| {
             let in_key = key.contains(&column.name);
             ColumnDefinition {
                 name: column.name.clone(),
@@ -148,7 +159,7 @@ fn create(
     connection.execute(&sql::create_table(table, &definitions, &key), []).map_err(failed)?;
     connection.execute(sql::CREATE_COLUMNS_TABLE, []).map_err(failed)?;
     connection.execute(sql::DROP_TRUE_TYPES, [table]).map_err(failed)?;
-    for ((_, column), definition) in columns.iter().zip(&definitions) {
+    for (column, definition) in columns.iter().zip(&definitions) {
         note(connection, table, column, &definition.declared)?;
     }
     describe::table(connection, table)?.ok_or_else(|| Error::internal("The table that was made is not there"))
@@ -192,10 +203,10 @@ fn grow(
     options: &WriteOptions,
     table: &str,
     described: Table,
-    columns: &[(usize, Column)],
+    columns: &[Column],
 ) -> Result<Table> {
     let missing: Vec<_> =
-        columns.iter().map(|(_, column)| column).filter(|column| described.column(&column.name).is_none()).collect();
+        columns.iter().filter(|column| described.column(&column.name).is_none()).collect();
     if missing.is_empty() || options.schema_growth == SchemaGrowth::Ignore {
         return Ok(described);
     }

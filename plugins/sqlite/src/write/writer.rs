@@ -70,6 +70,11 @@ impl Writer for SqliteWriter {
         self.blocking(move |state| state.commit(&token)).await
     }
 
+    async fn finish(&mut self, token: &CommitToken) -> Result<()> {
+        let token = token.clone();
+        self.blocking(move |state| state.finish(&token)).await
+    }
+
     fn canceller(&self) -> Canceller {
         let interrupt = Arc::clone(&self.interrupt);
         Canceller::new(move || interrupt.cancel())
