@@ -275,9 +275,12 @@ pub(crate) const STAGING_TABLES: &str = "SELECT c.relname::text FROM pg_catalog.
 /// What the names of staging tables start with: binds pipeline and table.
 pub(crate) const STAGING_PREFIX: &str = "SELECT '__hub_replace_' || pg_catalog.left(pg_catalog.md5(pg_catalog.length($1) || ':' || $1 || $2), 16) || '_'";
 
-/// Makes an empty table with the columns of another.
+/// Makes an empty table that takes and refuses the same rows as another.
 pub(crate) fn create_like(table: &str, other: &str) -> String {
-    format!("CREATE TABLE {table} (LIKE {other} INCLUDING GENERATED INCLUDING IDENTITY INCLUDING DEFAULTS)")
+    format!(
+        "CREATE TABLE {table} (LIKE {other} INCLUDING DEFAULTS INCLUDING IDENTITY INCLUDING GENERATED \
+         INCLUDING CONSTRAINTS INCLUDING INDEXES)"
+    )
 }
 
 /// Gives a table another name.
@@ -293,3 +296,52 @@ pub(crate) fn rename_constraint(table: &str, from: &str, to: &str) -> String {
 /// The name of a table's primary key, by its oid.
 pub(crate) const PRIMARY_KEY: &str =
     "SELECT conname::text FROM pg_catalog.pg_constraint WHERE conrelid = $1 AND contype = 'p'";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(name: &str, type_name: &str, required: bool) -> NewColumn {
+        NewColumn { name: name.into(), type_name: type_name.into(), required }
+    }
+
+    fn staged(name: &str, cast: Option<&str>) -> Staged {
+        Staged { name: name.into(), cast: cast.map(String::from) }
+    }
+
+    /// Every statement, over names that try to leave their quotes.
+    #[test]
+    fn statements_quote_every_name() {
+        let (table, stage) = ("\"s\".\"t\"\"; --\"", "\"pg_temp\".\"__hub_stage_1\"");
+        let columns = [column("id", "bigint", true), column("a\"b", "\"My type\"(3)", false)];
+        let both = [staged("id", None), staged("a\"b", Some("\"pg_catalog\".\"inet\""))];
+        let (key, keys) = (["id".to_owned()], [staged("id", None)]);
+        let text = "\"pg_catalog\".\"text\"";
+        let typed = [(both[0].clone(), "\"pg_catalog\".\"int8\""), (both[1].clone(), text)];
+        let statements = [
+            create_commits(table),
+            take_lane(table),
+            store_token(table),
+            create_table(table, &columns, &["id".into(), "a\"b".into()]),
+            create_table(table, &columns, &[]),
+            add_column(table, &columns[1]),
+            widen_column(table, "a\"b", "bigint"),
+            create_stage(stage, &columns),
+            copy_into(table, ["id", "a\"b"]),
+            insert_staged(table, stage, &both),
+            merge_staged(table, stage, &both, &key),
+            merge_staged(table, stage, &both[..1], &key),
+            delete_staged(table, stage, &keys),
+            update_staged(table, stage, &both, &keys),
+            update_staged(table, stage, &keys, &keys),
+            upsert_staged(table, stage, &both, &key),
+            move_row(table, &typed, &typed[..1]),
+            upsert_row(table, &typed, &key),
+            create_like(stage, table),
+            rename_table(table, "a\"b"),
+            rename_constraint(table, "a\"b", "c\"d"),
+            move_all(table, stage, &["id".into(), "a\"b".into()]),
+        ];
+        insta::assert_snapshot!(statements.join("\n"));
+    }
+}

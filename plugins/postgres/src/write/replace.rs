@@ -12,8 +12,8 @@ use crate::{connection::Session, error, sql};
 pub(super) struct Staging {
     pipeline: String,
     run: u64,
-    /// The tables that are replaced.
-    tables: Vec<String>,
+    /// The tables that are replaced, and the columns that their streams bring.
+    tables: Vec<(String, Vec<String>)>,
 }
 
 impl Staging {
@@ -55,10 +55,13 @@ impl Staging {
             let like = sql::create_like(&quoted, &sql::qualified(Some(schema), table));
             session.run(&like, "Could not make a staging table").await?;
         }
-        if !self.tables.iter().any(|one| one == table) {
-            self.tables.push(table.to_owned());
-        }
         Ok(name)
+    }
+
+    /// The columns that a stream brings: the others of a table that exists get the defaults of that table.
+    pub(super) fn set_columns(&mut self, table: &str, columns: Vec<String>) {
+        self.tables.retain(|(name, _)| name != table);
+        self.tables.push((table.to_owned(), columns));
     }
 
     /// Puts every staging table in the place of its table, in the open transaction. A table that exists is emptied and
@@ -69,7 +72,7 @@ impl Staging {
         let doing = "Could not put the new rows in place";
         let failed = |error| error::from_driver(doing, &error);
         let mut filled = Vec::new();
-        for table in &self.tables {
+        for (table, columns) in &self.tables {
             let name = format!("{}{}", self.prefix(session, table).await?, self.run);
             let (stage, quoted) = (sql::qualified(schema, &name), sql::qualified(schema, table));
             client.execute(sql::LOCK_NAME, &[&stage]).await.map_err(failed)?;
@@ -78,7 +81,7 @@ impl Staging {
                 continue;
             };
             if TargetTable::find(client, &options.schema, table).await?.is_some() {
-                filled.push((stage, quoted, staged));
+                filled.push((stage, quoted, columns));
                 continue;
             }
             session.run(&sql::rename_table(&stage, table), doing).await?;
@@ -95,14 +98,8 @@ impl Staging {
         }
         let targets: Vec<String> = filled.iter().map(|(_, quoted, _)| quoted.clone()).collect();
         empty(session, &targets).await?;
-        for (stage, quoted, staged) in &filled {
-            let columns: Vec<String> = staged
-                .columns
-                .iter()
-                .filter(|column| !column.generated)
-                .map(|column| column.name.clone())
-                .collect();
-            session.run(&sql::move_all(quoted, stage, &columns), doing).await?;
+        for (stage, quoted, columns) in &filled {
+            session.run(&sql::move_all(quoted, stage, columns), doing).await?;
             session.run(&format!("DROP TABLE {stage}"), doing).await?;
         }
         Ok(())

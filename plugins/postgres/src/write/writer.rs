@@ -179,7 +179,7 @@ impl PostgresWriter {
         super::options::check_name("table", &table)?;
         let name = match &mut self.staging {
             Some(staging) => staging.prepare(&self.session, &self.options.schema, &table).await?,
-            None => table,
+            None => table.clone(),
         };
         let builder = Builder {
             session: &self.session,
@@ -189,7 +189,11 @@ impl PostgresWriter {
             name: &name,
             earlier: known.map(|table| self.tables[table].shape.columns.as_slice()),
         };
-        builder.shape(schema).await
+        let shape = builder.shape(schema).await?;
+        if let Some(staging) = &mut self.staging {
+            staging.set_columns(&table, shape.plan.iter().map(|plan| plan.name.clone()).collect());
+        }
+        Ok(shape)
     }
 
     /// Two streams in one table would take each other's rows in every mode but append.
@@ -244,6 +248,9 @@ impl PostgresWriter {
     }
 
     async fn empty(&mut self, streams: &[StreamId]) -> Result<()> {
+        if !self.templates.is_empty() {
+            return Err(Error::unsupported("A truncate, for which `statements` has none,"));
+        }
         self.settle_all().await?;
         self.begin().await?;
         let mut tables = Vec::new();
