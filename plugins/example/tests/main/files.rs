@@ -96,7 +96,7 @@ fn what_is_wrong_with_a_line_is_said_with_its_number() {
         ),
         (
             "{\"a\":1,\"a\":2}\n",
-            "Line 1 of `x.ndjson` is not a JSON object that can be read: field `a` is there twice, at column 12",
+            "Line 1 of `x.ndjson` is not a JSON object that can be read: field `a` is there twice, at column 13",
         ),
         (
             &format!("{head}{{\"a\":9223372036854775808}}\n"),
