@@ -1,6 +1,8 @@
 //! Every way in which a file can fail to be a plugin, and every way in which a plugin can fail: what is said, and
 //! that the process goes on. After each case a good plugin is loaded and read through in the same process.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 mod patch;
 mod pipelines;
 mod rows;
@@ -517,7 +519,7 @@ fn every_file_ends_with_its_verdict_and_the_process_goes_on() {
 fn file_without_read_permission_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = Library::built().write(folder.path(), "plugin.so");
-    fs::set_permissions(&path, Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o000)).unwrap();
     if File::open(&path).is_ok() {
         eprintln!(
             "skipped: this user reads every file (root); the load matrix has a file that nobody can read"
