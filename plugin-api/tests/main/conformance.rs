@@ -94,8 +94,18 @@ fn the_right_connector_passes_every_rule() {
     assert_eq!(report.outcomes.len(), RULES.len());
 }
 
+#[test]
+fn a_connector_may_refuse_types_and_values_as_long_as_it_is_loud() {
+    let report = Suite::new(MemorySubject::new(Fault::Narrow)).only(&["every_type_row"]).run();
+    report.assert_except(&[]);
+    assert_eq!(
+        report.outcomes[0].message,
+        "46 types mapped, 1 values at the edge refused; types refused: Interval"
+    );
+}
+
 /// Each fault, and the one rule that must find it.
-const FAULTS: [(Fault, &str); 21] = [
+const FAULTS: [(Fault, &str); 22] = [
     (Fault::ParameterForNoStrategy, "manifest_valid"),
     (Fault::CheckIsHappyWithAnything, "check_truthful"),
     (Fault::CheckBlamesTheWrongField, "check_truthful"),
@@ -113,6 +123,7 @@ const FAULTS: [(Fault, &str); 21] = [
     (Fault::TakesADotForANamespace, "hostile_identifiers_and_values"),
     (Fault::StoresDecimalsAsFloats, "every_type_row"),
     (Fault::RefusesATypeAfterTheFirstRow, "every_type_row"),
+    (Fault::RefusesAValueWithoutItsColumn, "every_type_row"),
     (Fault::LogsThePassword, "secrets_never_in_output"),
     (Fault::PutsThePasswordIntoErrors, "secrets_never_in_output"),
     (Fault::CommitsOnDrop, "rollback_on_drop"),

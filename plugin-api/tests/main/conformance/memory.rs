@@ -10,7 +10,7 @@ use hub_plugin_api::{
     arrow::array::{Array, ArrayRef, AsArray, Decimal128Array, RecordBatch, StringArray},
     arrow::{
         compute::concat_batches,
-        datatypes::{DataType, Decimal128Type, Int64Type, SchemaRef},
+        datatypes::{DataType, Decimal128Type, Float64Type, Int64Type, SchemaRef},
     },
     prelude::*,
     simple::{BatchSource, SingleSplit, batch_reader, bounded_batch_reader},
@@ -39,6 +39,9 @@ pub enum Fault {
     TakesADotForANamespace,
     StoresDecimalsAsFloats,
     RefusesATypeAfterTheFirstRow,
+    RefusesAValueWithoutItsColumn,
+    /// Not wrong: narrower than the table of types, and loud about it.
+    Narrow,
     LogsThePassword,
     PutsThePasswordIntoErrors,
     CommitsOnDrop,
@@ -373,8 +376,16 @@ impl Writer for MemoryWriter {
         self.start.clone()
     }
 
-    async fn schema(&mut self, _schema: &StreamSchema) -> Result<()> {
-        Ok(())
+    async fn schema(&mut self, schema: &StreamSchema) -> Result<()> {
+        let interval =
+            schema.arrow.fields().iter().find(|field| matches!(field.data_type(), DataType::Interval(_)));
+        match interval.filter(|_| self.fault == Fault::Narrow) {
+            Some(field) => {
+                let message = format!("Column `{}` is an interval", field.name());
+                Err(Error::new(ErrorKind::UnsupportedType, message))
+            }
+            None => Ok(()),
+        }
     }
 
     async fn write(&mut self, rows: Rows) -> Result<()> {
@@ -385,7 +396,22 @@ impl Writer for MemoryWriter {
             self.failed = true;
             return Err(Error::new(ErrorKind::UnsupportedType, "Column `edge_value` is an interval"));
         }
-        self.pending.push(rows);
+        let not_a_number = |array: &ArrayRef| {
+            array
+                .as_primitive_opt::<Float64Type>()
+                .is_some_and(|array| array.iter().flatten().any(f64::is_nan))
+        };
+        let place = rows.batch.columns().iter().position(not_a_number);
+        match (place, self.fault) {
+            (Some(place), Fault::Narrow) => {
+                let message = format!("Column `{}` has NaN", rows.batch.schema_ref().field(place).name());
+                return Err(Error::new(ErrorKind::InvalidData, message));
+            }
+            (Some(_), Fault::RefusesAValueWithoutItsColumn) => {
+                return Err(Error::new(ErrorKind::InvalidData, "A value is not a number"));
+            }
+            _ => self.pending.push(rows),
+        }
         Ok(())
     }
 
