@@ -37,7 +37,7 @@ pub use manifest::{
     ConnectorKind, ConnectorSpec, Group, Guarantee, Mode, Parameter, ParameterKind, Role, Strategy,
 };
 pub use plan::{Budgets, OpenRequest, PlanDescription, PlanRequest, Snapshot, Split, StartAt};
-pub use position::Position;
+pub use position::{MAX_POSITION_BYTES, Position};
 pub use serde_json::{Value, json};
 pub use stream::{DiscoverRequest, StreamDescription, StreamId, StreamPage};
 pub use token::{CommitToken, SplitProgress};
