@@ -434,7 +434,7 @@ impl Lane {
             attempt.progress.finished(&reader.split.id);
             reader.thread.channel.close();
             self.closing.push(reader.thread);
-            attempt.schedule.finish(&reader.split);
+            attempt.schedule.finish(self.lane, &reader.split);
         }
         Ok(())
     }

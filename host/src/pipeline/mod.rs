@@ -18,6 +18,7 @@ mod reader;
 mod retry;
 mod runner;
 mod schedule;
+mod sides;
 mod spec;
 mod stop;
 mod supervise;

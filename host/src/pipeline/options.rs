@@ -27,6 +27,16 @@ pub enum Trust {
     Store,
 }
 
+impl Trust {
+    /// As the command line writes it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Destination => "destination",
+            Self::Store => "store",
+        }
+    }
+}
+
 /// How a run ended that did not fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -75,6 +75,10 @@ pub(crate) fn lost_snapshot(
     if vanished.is_none() && !mixed {
         return Ok(Lost::Nothing);
     }
+    if vanished.is_none() && plan.carry.is_some() {
+        // By a cursor every run sees a newer state than the last one: a restart is no different.
+        return Ok(Lost::Mixed);
+    }
     match (policy, vanished) {
         (OnLostSnapshot::Restart, _) => Ok(Lost::Restart),
         (OnLostSnapshot::Mixed, None) => Ok(Lost::Mixed),
@@ -92,6 +96,30 @@ pub(crate) fn lost_snapshot(
              from the source as it is now",
         )),
     }
+}
+
+const OLDER_GENERATION: &str = "rows of an older generation are there";
+
+/// Whether the same row written twice is there twice.
+fn appends_blindly(writer: &WriterStart, options: &Config) -> bool {
+    !writer.idempotent && options.text("mode").unwrap_or("append") == "append"
+}
+
+fn would_repeat(reason: &str) -> Error {
+    Error::new(ErrorKind::InvalidConfig, format!("This run would append rows a second time: {reason}"))
+        .with_field("allow_duplicates")
+        .with_hint(
+            "Give the source a `cursor`, write with `mode: upsert` or `mode: replace`, or accept it with \
+             `allow_duplicates: true`",
+        )
+}
+
+/// Fails when everything is to be read again and the destination, which holds rows, would have them twice.
+pub(crate) fn check_again(spec: &PipelineSpec, writer: &WriterStart, options: &Config) -> Result<()> {
+    if appends_blindly(writer, options) && !spec.allow_duplicates {
+        return Err(would_repeat(OLDER_GENERATION));
+    }
+    Ok(())
 }
 
 /// What decides whether rows may come a second time.
@@ -112,16 +140,17 @@ pub(crate) struct Repeats<'a> {
 impl Repeats<'_> {
     /// Why rows that the destination holds come again, when they do.
     pub(crate) fn reason(&self) -> Option<&'static str> {
-        let mode = self.options.text("mode").unwrap_or("append");
-        if self.writer.idempotent || mode != "append" {
+        if !appends_blindly(self.writer, self.options) {
             return None;
         }
         let unfinished = |id: &String| !self.progress.get(id).is_some_and(|(_, progress)| progress.finished);
         if !self.plan.splits.iter().any(|split| unfinished(&split.id)) {
             return None;
         }
-        if self.tokens.iter().any(|token| token.generation < self.generation) {
-            return Some("rows of an older generation are there");
+        // A lane that has had nothing to write keeps its old token.
+        let has_begun = self.tokens.iter().any(|token| token.generation == self.generation);
+        if !has_begun && !self.tokens.is_empty() {
+            return Some(OLDER_GENERATION);
         }
         let of_older_run = self.tokens.iter().any(|token| token.run < self.run);
         if of_older_run && (self.plan.repeats_rows || self.carry_lost) {
@@ -143,15 +172,7 @@ impl Repeats<'_> {
     /// Fails when rows would be there twice and the user did not accept that.
     pub(crate) fn check(&self) -> Result<()> {
         match self.reason() {
-            Some(reason) if !self.spec.allow_duplicates => Err(Error::new(
-                ErrorKind::InvalidConfig,
-                format!("This run would append rows a second time: {reason}"),
-            )
-            .with_field("allow_duplicates")
-            .with_hint(
-                "Give the source a `cursor`, write with `mode: upsert` or `mode: replace`, or accept it with \
-                 `allow_duplicates: true`",
-            )),
+            Some(reason) if !self.spec.allow_duplicates => Err(would_repeat(reason)),
             _ => Ok(()),
         }
     }
@@ -258,6 +279,8 @@ mod tests {
         assert_eq!(lost(&both, &half, OnLostSnapshot::Stop), Err(ErrorKind::SnapshotLost));
         assert_eq!(lost(&both, &half, OnLostSnapshot::Restart), Ok(Lost::Restart));
         assert_eq!(lost(&both, &half, OnLostSnapshot::Mixed), Ok(Lost::Mixed));
+        let by_cursor = PlanDescription { carry: Some(json!({"to": 9})), ..both.clone() };
+        assert_eq!(lost(&by_cursor, &half, OnLostSnapshot::Stop), Ok(Lost::Mixed));
         let streamed = plan(vec![split("a", true, &[]), split("b", true, &[]), split("s", false, &[])]);
         assert_eq!(lost(&streamed, &half, OnLostSnapshot::Stop), Ok(Lost::Nothing));
         let position = Some(Position::from(json!({"v": 1})));

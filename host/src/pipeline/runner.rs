@@ -39,7 +39,9 @@ pub(crate) struct Run<'a> {
     pub(crate) id: i64,
     pub(crate) masks: Masks,
     pub(crate) progress: Arc<Progress>,
-    /// What `from_scratch` asks for is done once.
+    /// Everything is still to be read again.
+    pub(crate) from_scratch: bool,
+    /// An attempt got as far as its first row.
     pub(crate) begun: bool,
     pub(crate) generation: u64,
     pub(crate) number: u64,
@@ -84,6 +86,7 @@ fn run_locked(
         id,
         masks: Masks::default(),
         progress: Arc::new(Progress::new()),
+        from_scratch: options.from_scratch,
         begun: false,
         generation,
         number,

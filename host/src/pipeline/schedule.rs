@@ -26,7 +26,8 @@ struct State {
     waiting: VecDeque<Job>,
     /// Ended and committed.
     finished: BTreeSet<String>,
-    bounded_active: u32,
+    /// Bounded splits that are being read, by lane.
+    bounded_active: Vec<u32>,
     active: u32,
     parallel: u32,
 }
@@ -59,9 +60,9 @@ impl Schedule {
                 }
             }
         }
-        let parallel = parallel.max(1);
+        let (parallel, bounded_active) = (parallel.max(1), vec![0; doorbells.len()]);
         Self {
-            state: Mutex::new(State { waiting, finished, bounded_active: 0, active: 0, parallel }),
+            state: Mutex::new(State { waiting, finished, bounded_active, active: 0, parallel }),
             doorbells,
         }
     }
@@ -70,26 +71,29 @@ impl Schedule {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next split that a lane may read now. Change streams do not count against the parallel ones.
+    /// The next split that a lane may read now; none when it has its share of the parallel ones. Change streams do
+    /// not count.
     pub(crate) fn take(&self, lane: u32) -> Option<Job> {
         let mut state = self.lock();
+        let (own, all) = (state.bounded_active[lane as usize], state.bounded_active.iter().sum::<u32>());
+        let share = state.parallel.div_ceil(state.bounded_active.len() as u32);
         let is_ready = |job: &Job| {
             job.lane.is_none_or(|pinned| pinned == lane)
                 && job.split.after.iter().all(|id| state.finished.contains(id))
-                && (!job.split.bounded || state.bounded_active < state.parallel)
+                && (!job.split.bounded || (all < state.parallel && own < share))
         };
         let index = state.waiting.iter().position(is_ready)?;
         let job = state.waiting.remove(index)?;
         state.active += 1;
-        state.bounded_active += u32::from(job.split.bounded);
+        state.bounded_active[lane as usize] += u32::from(job.split.bounded);
         Some(job)
     }
 
     /// A split ended, is committed, and its reader may be dropped.
-    pub(crate) fn finish(&self, split: &Split) {
+    pub(crate) fn finish(&self, lane: u32, split: &Split) {
         let mut state = self.lock();
         state.active -= 1;
-        state.bounded_active -= u32::from(split.bounded);
+        state.bounded_active[lane as usize] -= u32::from(split.bounded);
         state.finished.insert(split.id.clone());
         drop(state);
         self.doorbells.iter().for_each(Doorbell::ring);
@@ -122,15 +126,29 @@ mod tests {
         std::iter::from_fn(|| schedule.take(lane)).map(|job| job.split.id).collect()
     }
 
+    fn doorbells(lanes: usize) -> Vec<Doorbell> {
+        std::iter::repeat_with(Doorbell::default).take(lanes).collect()
+    }
+
+    #[test]
+    fn lanes_share_what_is_parallel() {
+        let splits: Vec<_> = ["a", "b", "c", "d", "e"].iter().map(|id| split(id, true, &[])).collect();
+        let schedule = Schedule::new(&splits, &BTreeMap::new(), 3, doorbells(2));
+        assert_eq!(ids(&schedule, 0), ["a", "b"]);
+        assert_eq!(ids(&schedule, 1), ["c"]);
+        schedule.finish(0, &splits[0]);
+        assert_eq!(ids(&schedule, 1), ["d"]);
+    }
+
     #[test]
     fn stream_waits_for_its_snapshot_in_every_lane() {
         let splits = [split("stream", false, &["a", "b"]), split("a", true, &[]), split("b", true, &[])];
-        let schedule = Schedule::new(&splits, &BTreeMap::new(), 1, Vec::new());
+        let schedule = Schedule::new(&splits, &BTreeMap::new(), 1, doorbells(2));
         assert_eq!(ids(&schedule, 1), ["a"]);
         assert!(ids(&schedule, 0).is_empty());
-        schedule.finish(&splits[1]);
+        schedule.finish(1, &splits[1]);
         assert_eq!(ids(&schedule, 0), ["b"]);
-        schedule.finish(&splits[2]);
+        schedule.finish(0, &splits[2]);
         assert!(ids(&schedule, 1).is_empty(), "a change stream is read in lane 0");
         assert_eq!(ids(&schedule, 0), ["stream"]);
         assert!(!schedule.is_complete());
@@ -141,10 +159,10 @@ mod tests {
         let splits = [split("a", true, &[]), split("b", true, &[])];
         let done = SplitProgress { position: None, finished: true };
         let progress = BTreeMap::from([("a".into(), (0, done)), ("b".into(), (1, SplitProgress::default()))]);
-        let schedule = Schedule::new(&splits, &progress, 4, Vec::new());
+        let schedule = Schedule::new(&splits, &progress, 4, doorbells(2));
         assert!(ids(&schedule, 0).is_empty());
         assert_eq!(ids(&schedule, 1), ["b"]);
-        schedule.finish(&splits[1]);
+        schedule.finish(1, &splits[1]);
         assert!(schedule.is_complete());
     }
 }

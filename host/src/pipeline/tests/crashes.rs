@@ -100,7 +100,11 @@ fn failure_that_may_pass_is_tried_again_within_the_run() {
     let (result, events) = stage.run_with(&RunOptions::default());
     assert_eq!(result.unwrap().run, 1);
     assert_eq!(stage.rows(), numbers(100));
-    assert_eq!(events.iter().filter(|event| matches!(event, RunEvent::Retrying { .. })).count(), 5);
+    let left = stage.memory.source.lock().unwrap().faults.planned.len()
+        + stage.memory.destination.lock().unwrap().faults.planned.len();
+    let retries = events.iter().filter(|event| matches!(event, RunEvent::Retrying { .. })).count();
+    // Each fault is planned on both sides and happens on one; how many commits there are is a matter of time.
+    assert!(retries >= 3 && retries == 10 - left, "{retries} retries, {left} faults left");
 }
 
 #[test]
@@ -138,7 +142,7 @@ fn source_hears_only_of_what_destination_and_store_have() {
 #[test]
 fn lost_snapshot_follows_the_policy() {
     let interrupted = |policy| {
-        let mut stage = Stage::new(Source { snapshot: Snapshot::New, ..Source::default() });
+        let mut stage = Stage::new(Source { snapshot: Snapshot::New, carries: false, ..Source::default() });
         stage.spec.on_lost_snapshot = policy;
         plan_fault(&stage, &crash("before commit", 2));
         assert!(stage.run().is_err());
@@ -150,10 +154,10 @@ fn lost_snapshot_follows_the_policy() {
     let mixed = interrupted(OnLostSnapshot::Mixed);
     mixed.run().unwrap();
     assert_eq!(mixed.rows(), numbers(100));
-    // Into `append` everything again would double rows.
+    // Into `append` everything again would double rows; nothing is given up for that.
     let restart = interrupted(OnLostSnapshot::Restart);
     assert_eq!(restart.run().unwrap_err().field.as_deref(), Some("allow_duplicates"));
-    let restart = interrupted(OnLostSnapshot::Restart);
+    assert!(restart.memory.source.lock().unwrap().released.is_empty());
     restart.memory.destination.lock().unwrap().idempotent = true;
     let summary = restart.run().unwrap();
     assert_eq!((summary.generation, summary.rows), (2, 100));

@@ -59,6 +59,8 @@ pub(super) struct Source {
     /// A stream's position moves on although there are no rows.
     pub(super) idle_positions: bool,
     pub(super) must_commit: bool,
+    /// A run leaves where the next one continues.
+    pub(super) carries: bool,
     /// A reader never returns from the call that would hand over this number.
     pub(super) hang_at: Option<i64>,
     pub(super) reject: Option<i64>,
@@ -82,6 +84,7 @@ impl Default for Source {
             stream: None,
             idle_positions: false,
             must_commit: false,
+            carries: true,
             hang_at: None,
             reject: None,
             identity: "server 1".into(),
@@ -219,7 +222,7 @@ impl Connection for Memory {
             guarantee: Guarantee::EffectivelyOnce,
             reason: "It is a test".into(),
             repeats_rows: !source.cursor,
-            carry: source.cursor.then(|| json!({"to": source.rows})),
+            carry: (source.cursor && source.carries).then(|| json!({"to": source.rows})),
         };
         Ok(Box::new(MemoryPlan { source: Arc::clone(&self.source), description }))
     }
