@@ -28,6 +28,9 @@ const QUEUE_BYTES: u64 = 16 << 20;
 /// How long a preview waits for rows of a source that has none at the moment.
 const PREVIEW_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How often a wait for rows looks whether it was cancelled.
+const NAP: Duration = Duration::from_millis(250);
+
 static NEXT_READ: AtomicU64 = AtomicU64::new(0);
 
 /// The batches of a source, read ahead on a thread of the hub's. Dropped early: the source is closed.
@@ -97,8 +100,17 @@ impl Batches {
                 return Ok(None);
             }
             let Some((split, thread)) = &self.current else { return Ok(None) };
-            match thread.channel.pop_until(deadline) {
-                None => return Ok(None),
+            let is_over = thread.is_finished();
+            let nap = Instant::now() + NAP;
+            match thread.channel.pop_until(deadline.map_or(nap, |deadline| deadline.min(nap))) {
+                None if is_over => {
+                    let closed = self.current.take().map_or(Ok(()), |(_, thread)| thread.close());
+                    return Err(closed
+                        .err()
+                        .unwrap_or_else(|| Error::internal("A reader ended without a reason")));
+                }
+                None if deadline.is_some_and(|deadline| deadline <= Instant::now()) => return Ok(None),
+                None => {}
                 Some((Item::Failed(error), _)) => return Err(self.endpoint.describe(error)),
                 Some((Item::Event(Event::End), _)) => {
                     self.finished.extend(split.clone());

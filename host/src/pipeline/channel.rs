@@ -125,13 +125,12 @@ impl Channel {
     }
 
     /// The lane's side: the next item, waited for until `deadline`.
-    pub(crate) fn pop_until(&self, deadline: Option<Instant>) -> Option<(Item, u64)> {
+    pub(crate) fn pop_until(&self, deadline: Instant) -> Option<(Item, u64)> {
         loop {
             if let Some(found) = self.pop() {
                 return Some(found);
             }
-            let left =
-                deadline.map_or(Duration::from_secs(1), |at| at.saturating_duration_since(Instant::now()));
+            let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return None;
             }
@@ -190,7 +189,7 @@ mod tests {
         assert!(!blocked.is_finished());
         assert_eq!(channel.pop().unwrap().1, 8000);
         assert!(blocked.join().unwrap());
-        assert_eq!(channel.pop_until(None).unwrap().1, 80);
+        assert_eq!(channel.pop_until(Instant::now() + Duration::from_secs(5)).unwrap().1, 80);
     }
 
     #[test]
