@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use sha2::{Digest, Sha256};
@@ -86,6 +87,7 @@ impl LibraryCache {
             Err(error) => return Err(CacheError::Io(path, error)),
         }
         create_private(&self.folder).map_err(failed)?;
+        not_writable_by_everyone(&self.folder).map_err(failed)?;
         let mut copy = tempfile::NamedTempFile::new_in(&self.folder).map_err(failed)?;
         source.seek(SeekFrom::Start(0)).map_err(failed)?;
         if copy_hashed(source, copy.as_file_mut()).map_err(failed)? != expected {
@@ -93,9 +95,39 @@ impl LibraryCache {
         }
         copy.as_file().sync_all().map_err(failed)?;
         let copy = copy.persist(&path).map_err(|error| failed(error.error))?;
+        self.remove_unused(hashes, KEEP_UNUSED);
         hashes.record(&path, Stamp::of(&copy.metadata().map_err(failed)?), expected);
         Ok(path)
     }
+
+    /// Removes copies that are older than `keep` and of no file that is still there. Whoever has one open keeps it.
+    fn remove_unused(&self, hashes: &Hashes, keep: Duration) {
+        let used = hashes.of_files_outside(&self.folder);
+        for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_copy = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let age = entry
+                .metadata()
+                .and_then(|metadata| metadata.modified())
+                .ok()
+                .and_then(|at| at.elapsed().ok());
+            if is_copy && !used.contains(&name) && age.is_some_and(|age| age >= keep) {
+                let removed = fs::remove_file(entry.path());
+                tracing::debug!(path = %entry.path().display(), ?removed, "A cached library is of no plugin any more");
+            }
+        }
+    }
+}
+
+/// How long a copy stays that no file of a plugin folder needs any more: another hub may be about to open it.
+const KEEP_UNUSED: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn not_writable_by_everyone(folder: &Path) -> io::Result<()> {
+    #[cfg(unix)]
+    if std::os::unix::fs::PermissionsExt::mode(&folder.metadata()?.permissions()) & 0o002 != 0 {
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, "everyone can write there"));
+    }
+    Ok(())
 }
 
 /// Nobody else may put a library where this host opens it.
@@ -148,5 +180,43 @@ mod tests {
             .unwrap_err();
         assert!(matches!(error, CacheError::SourceChanged));
         assert!(cached(folder.path()).is_empty());
+    }
+
+    #[test]
+    fn copies_of_no_file_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (cache, hashes) = (LibraryCache::new(folder.path()), Hashes::open(folder.path()));
+        let copy = |name: &str| {
+            let source = folder.path().join(name);
+            fs::write(&source, name).unwrap();
+            let mut file = File::open(&source).unwrap();
+            let stamp = Stamp::of(&file.metadata().unwrap());
+            let hash = hashes.of(&source, &mut file, stamp, false).unwrap().unwrap();
+            (source, cache.copy(&mut file, &hash, &hashes, false).unwrap())
+        };
+        let (kept, removed) = (copy("kept"), copy("removed"));
+        fs::remove_file(removed.0).unwrap();
+        cache.remove_unused(&hashes, KEEP_UNUSED);
+        assert_eq!(cached(folder.path()).len(), 2, "not yet");
+        cache.remove_unused(&hashes, Duration::ZERO);
+        assert_eq!(cached(folder.path()), [kept.1]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn cache_that_everyone_can_write_is_not_used() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("plugins")).unwrap();
+        fs::set_permissions(folder.path().join("plugins"), fs::Permissions::from_mode(0o777)).unwrap();
+        let source = folder.path().join("abc");
+        fs::write(&source, "abc").unwrap();
+        let mut file = File::open(&source).unwrap();
+        let hash = sha256(&mut file).unwrap();
+        let hashes = Hashes::open(folder.path());
+        let copied = LibraryCache::new(folder.path()).copy(&mut file, &hash, &hashes, false);
+        assert!(
+            matches!(copied, Err(CacheError::Io(_, error)) if error.to_string() == "everyone can write there")
+        );
     }
 }

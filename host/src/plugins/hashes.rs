@@ -2,7 +2,7 @@
 //! every command would read each of them twice.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -79,6 +79,13 @@ impl Hashes {
             known.own.push(path.to_owned());
         }
         known.changed = true;
+    }
+
+    /// The hashes of the known files that still exist and do not lie in `folder`.
+    pub(super) fn of_files_outside(&self, folder: &Path) -> HashSet<String> {
+        let known = self.known();
+        let outside = known.entries.values().filter(|entry| entry.path.parent() != Some(folder));
+        outside.filter(|entry| entry.path.exists()).map(|entry| entry.sha256.clone()).collect()
     }
 
     /// Keeps the hashes for the next run. A cache that cannot be written costs time, nothing else.

@@ -149,7 +149,7 @@ impl Loader {
                     LoadStep::Open,
                     format!("Could not be copied to the cache `{}`: {error}", path.display()),
                 )
-                .hint("Make room in the cache folder, or let the user that runs the hub write it"),
+                .hint("Make room in the cache folder, and let the user that runs the hub write it, and nobody else"),
             },
         )
     }
