@@ -15,7 +15,12 @@ use crate::{
 type Step<'a> = (&'static str, Box<dyn FnOnce() -> Result<String> + 'a>);
 
 /// Runs the steps of a strategy and reports each as it ends; behind a failed one the others are skipped.
-pub fn run(config: &ConnectionConfig, request: &CheckRequest, reporter: &CheckReporter, interrupt: &Interrupt) {
+pub fn run(
+    config: &ConnectionConfig,
+    request: &CheckRequest,
+    reporter: &CheckReporter,
+    interrupt: &Interrupt,
+) {
     let steps: Vec<Step<'_>> = if request.strategy == manifest::WRITE {
         vec![
             ("access", Box::new(|| access_for_writing(config, interrupt))),
@@ -45,7 +50,9 @@ pub fn run(config: &ConnectionConfig, request: &CheckRequest, reporter: &CheckRe
 
 fn tables(connection: &Connection) -> Result<i64> {
     let text = "SELECT count(*) FROM sqlite_schema WHERE type IN ('table', 'view')";
-    connection.query_row(text, [], |row| row.get(0)).map_err(|error| map("The tables could not be counted", error))
+    connection
+        .query_row(text, [], |row| row.get(0))
+        .map_err(|error| map("The tables could not be counted", error))
 }
 
 fn access_for_reading(config: &ConnectionConfig, interrupt: &Interrupt) -> Result<String> {
@@ -54,7 +61,11 @@ fn access_for_reading(config: &ConnectionConfig, interrupt: &Interrupt) -> Resul
     Ok(format!("`{}` is a database with {} tables and views", config.file.display(), tables(&connection)?))
 }
 
-fn permissions_for_reading(config: &ConnectionConfig, request: &CheckRequest, interrupt: &Interrupt) -> Result<String> {
+fn permissions_for_reading(
+    config: &ConnectionConfig,
+    request: &CheckRequest,
+    interrupt: &Interrupt,
+) -> Result<String> {
     // Before a user has written the statement there is nothing to try.
     if request.options.text("statement").is_none() && request.options.text("table").is_none() {
         return Ok("The file can be read".into());
@@ -62,7 +73,8 @@ fn permissions_for_reading(config: &ConnectionConfig, request: &CheckRequest, in
     let options = QueryOptions::new(&request.options)?;
     let connection = database::open_read(config)?;
     interrupt.watch(&connection);
-    let resolved = read::resolve(&connection, options.sql(), &Parameters::of_json(options.parameters.as_ref())?)?;
+    let resolved =
+        read::resolve(&connection, options.sql(), &Parameters::of_json(options.parameters.as_ref())?)?;
     Ok(format!("The statement returns {} columns", resolved.columns.len()))
 }
 
@@ -73,9 +85,11 @@ fn access_for_writing(config: &ConnectionConfig, interrupt: &Interrupt) -> Resul
     let directory = directory(config);
     match directory.is_dir() {
         true => Ok(format!("`{}` is not there yet and will be made", config.file.display())),
-        false => Err(Error::new(ErrorKind::NotFound, format!("There is no directory `{}`", directory.display()))
-            .with_field("file")
-            .with_hint("Make the directory, or give another path")),
+        false => {
+            Err(Error::new(ErrorKind::NotFound, format!("There is no directory `{}`", directory.display()))
+                .with_field("file")
+                .with_hint("Make the directory, or give another path"))
+        }
     }
 }
 
@@ -93,9 +107,9 @@ fn permissions_for_writing(config: &ConnectionConfig, request: &CheckRequest) ->
     };
     // SQLite needs the directory too: its journal lies beside the file.
     let probe = directory(config).join(format!(".hub-probe-{}", std::process::id()));
-    std::fs::write(&probe, "")
-        .and_then(|()| std::fs::remove_file(&probe))
-        .map_err(|error| denied(format!("`{}` cannot be written", directory(config).display())).with_source(&error))?;
+    std::fs::write(&probe, "").and_then(|()| std::fs::remove_file(&probe)).map_err(|error| {
+        denied(format!("`{}` cannot be written", directory(config).display())).with_source(&error)
+    })?;
     if config.file.metadata().is_ok_and(|metadata| metadata.permissions().readonly()) {
         return Err(denied(format!("`{}` is read-only", config.file.display())));
     }
@@ -110,7 +124,8 @@ fn probe(config: &ConnectionConfig, interrupt: &Interrupt) -> Result<String> {
     let connection = database::open_write(config)?;
     interrupt.watch(&connection);
     let failed = |error| map("The file could not be written", error).with_field("file");
-    retry_busy(config.busy_timeout(), interrupt, || connection.execute_batch("BEGIN IMMEDIATE")).map_err(failed)?;
+    retry_busy(config.busy_timeout(), interrupt, || connection.execute_batch("BEGIN IMMEDIATE"))
+        .map_err(failed)?;
     connection.execute_batch("CREATE TABLE \"__hub_probe\" (a); ROLLBACK").map_err(failed)?;
     Ok("A table was made and taken back".into())
 }

@@ -53,7 +53,8 @@ impl ConnectionConfig {
         }
         let parsed: Self = config.parse()?;
         if parsed.file.is_dir() {
-            return Err(Error::config("file", format!("`{file}` is a directory")).with_hint("Give the path of a file in it"));
+            return Err(Error::config("file", format!("`{file}` is a directory"))
+                .with_hint("Give the path of a file in it"));
         }
         parsed.refuse_reserved(&context.host().reserved_files())?;
         Ok(parsed)
@@ -76,7 +77,9 @@ impl ConnectionConfig {
         match reserved.iter().any(|other| canonical(other) == path || same_file(other, &path)) {
             false => Ok(()),
             true => Err(Error::config("file", format!("`{}` is the hub's own store", self.file.display()))
-                .with_hint("Give another file: two copies of SQLite in one process break each other's locks")),
+                .with_hint(
+                    "Give another file: two copies of SQLite in one process break each other's locks",
+                )),
         }
     }
 }
@@ -114,7 +117,9 @@ mod tests {
         let (store, link) = (directory.path().join("store.db"), directory.path().join("link.db"));
         std::fs::write(&store, "").unwrap();
         std::fs::hard_link(&store, &link).unwrap();
-        let config = |file: &Path| Config::new().with("file", file.to_str().unwrap()).parse::<ConnectionConfig>().unwrap();
+        let config = |file: &Path| {
+            Config::new().with("file", file.to_str().unwrap()).parse::<ConnectionConfig>().unwrap()
+        };
         for file in [&store, &link, &directory.path().join("./store.db")] {
             let error = config(file).refuse_reserved(std::slice::from_ref(&store)).unwrap_err();
             assert_eq!(error.field.as_deref(), Some("file"));

@@ -1,9 +1,9 @@
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use hub_plugin_api::{
     Budgets, Canceller, CheckReporter, CheckRequest, Config, Connection, Connector, ConnectorSpec, Context,
-    DiscoverRequest, Error, ErrorKind, Plan, PlanRequest, Reader, Result, Statement, StreamDescription, StreamId,
-    StreamPage, Writer, WriterRequest, arrow::array::RecordBatch, async_trait,
+    DiscoverRequest, Error, ErrorKind, Plan, PlanRequest, Reader, Result, Statement, StreamDescription,
+    StreamId, StreamPage, Writer, WriterRequest, arrow::array::RecordBatch, async_trait,
 };
 
 use crate::{
@@ -30,23 +30,33 @@ impl Connector for Sqlite {
 
     async fn connect(&self, config: &Config, context: &Context) -> Result<Box<dyn Connection>> {
         let config = ConnectionConfig::new(config, context)?;
-        Ok(Box::new(SqliteConnection { config, interrupt: Arc::new(Interrupt::default()) }))
+        Ok(Box::new(SqliteConnection { config, running: Arc::default() }))
     }
 }
 
 /// A path; every reader and writer opens it for itself.
 struct SqliteConnection {
     config: ConnectionConfig,
-    interrupt: Arc<Interrupt>,
+    /// What its calls that are under way are interrupted by.
+    running: Arc<Mutex<Vec<Weak<Interrupt>>>>,
 }
 
 impl SqliteConnection {
+    /// What interrupts one call.
+    fn interrupt(&self) -> Arc<Interrupt> {
+        let interrupt = Arc::new(Interrupt::default());
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        running.retain(|one| one.strong_count() > 0);
+        running.push(Arc::downgrade(&interrupt));
+        interrupt
+    }
+
     /// Runs what blocks on a thread of its own.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&ConnectionConfig, &Interrupt) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (config, interrupt) = (self.config.clone(), Arc::clone(&self.interrupt));
+        let (config, interrupt) = (self.config.clone(), self.interrupt());
         join(tokio::task::spawn_blocking(move || work(&config, &interrupt))).await
     }
 }
@@ -87,7 +97,9 @@ impl Connection for SqliteConnection {
             let limit = if request.limit == 0 { PAGE } else { request.limit };
             let mut statement = connection.prepare(sql::LIST_TABLES).map_err(failed)?;
             let mut names = statement
-                .query_map((&request.filter, &request.after, i64::from(limit) + 1), |row| row.get::<_, String>(0))
+                .query_map((&request.filter, &request.after, i64::from(limit) + 1), |row| {
+                    row.get::<_, String>(0)
+                })
                 .and_then(Iterator::collect::<rusqlite::Result<Vec<_>>>)
                 .map_err(failed)?;
             let has_more = names.len() > limit as usize;
@@ -141,7 +153,8 @@ impl Connection for SqliteConnection {
     async fn plan(&self, request: &PlanRequest) -> Result<Box<dyn Plan>> {
         manifest::expect(&request.strategy, manifest::QUERY)?;
         let request = request.clone();
-        let plan = self.blocking(move |config, interrupt| QueryPlan::new(config, &request, interrupt)).await?;
+        let plan =
+            self.blocking(move |config, interrupt| QueryPlan::new(config, &request, interrupt)).await?;
         Ok(Box::new(plan))
     }
 
@@ -153,8 +166,11 @@ impl Connection for SqliteConnection {
     }
 
     fn canceller(&self) -> Canceller {
-        let interrupt = Arc::clone(&self.interrupt);
-        Canceller::new(move || interrupt.cancel())
+        let running = Arc::clone(&self.running);
+        Canceller::new(move || {
+            let running = running.lock().unwrap_or_else(PoisonError::into_inner);
+            running.iter().filter_map(Weak::upgrade).for_each(|interrupt| interrupt.cancel());
+        })
     }
 }
 

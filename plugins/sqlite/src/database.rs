@@ -50,7 +50,8 @@ pub fn open_write(config: &ConnectionConfig) -> Result<Connection> {
 
 fn open(config: &ConnectionConfig, flags: OpenFlags) -> Result<Connection> {
     let failed = |error| {
-        map(&format!("The database file `{}` could not be opened", config.file.display()), error).with_field("file")
+        map(&format!("The database file `{}` could not be opened", config.file.display()), error)
+            .with_field("file")
     };
     let connection =
         Connection::open_with_flags(&config.file, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(failed)?;

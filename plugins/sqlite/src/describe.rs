@@ -40,7 +40,8 @@ impl Table {
 
     /// The primary key's columns in their order.
     pub fn key(&self) -> Vec<&str> {
-        let mut key: Vec<_> = self.columns.iter().filter_map(|one| Some((one.column.key?, one.column.name.as_str()))).collect();
+        let mut key: Vec<_> =
+            self.columns.iter().filter_map(|one| Some((one.column.key?, one.column.name.as_str()))).collect();
         key.sort_unstable();
         key.into_iter().map(|(_, name)| name).collect()
     }
@@ -75,8 +76,12 @@ pub fn table(connection: &Connection, name: &str) -> Result<Option<Table>> {
         .map(|(name, declared, not_null, key, hidden)| {
             // The one column that is the rowid itself is never NULL, whatever it was declared.
             let is_rowid = key == 1 && key_length == 1 && declared.eq_ignore_ascii_case("INTEGER");
-            let noted = true_types.get(&name).filter(|(noted, _)| *noted == declared).map(|(_, column)| column.clone());
-            let logical = noted.as_ref().map(|column| column.logical.clone()).or_else(|| types::logical_of(&declared));
+            let noted = true_types
+                .get(&name)
+                .filter(|(noted, _)| *noted == declared)
+                .map(|(_, column)| column.clone());
+            let logical =
+                noted.as_ref().map(|column| column.logical.clone()).or_else(|| types::logical_of(&declared));
             let mut column = noted.unwrap_or_else(|| {
                 let logical = logical.clone().unwrap_or(hub_plugin_api::types::LogicalType::Text);
                 let column = Column::new(&name, logical);
@@ -93,13 +98,16 @@ pub fn table(connection: &Connection, name: &str) -> Result<Option<Table>> {
 
 /// The true types that the hub noted for a table that it made, with the declared type that each was noted for.
 fn true_types(connection: &Connection, table: &str) -> Result<HashMap<String, (String, Column)>> {
-    let failed = |error| map("The true types of a table could not be read", error).with_context("table", table);
+    let failed =
+        |error| map("The true types of a table could not be read", error).with_context("table", table);
     if !connection.table_exists(Some("main"), sql::COLUMNS_TABLE).map_err(failed)? {
         return Ok(HashMap::new());
     }
     let mut statement = connection.prepare_cached(sql::TRUE_TYPES).map_err(failed)?;
     let rows = statement
-        .query_map([table], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?)))
+        .query_map([table], |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?))
+        })
         .and_then(Iterator::collect::<rusqlite::Result<Vec<_>>>)
         .map_err(failed)?;
     rows.into_iter()
@@ -107,10 +115,15 @@ fn true_types(connection: &Connection, table: &str) -> Result<HashMap<String, (S
             let column = serde_json::from_str(&field).map_err(|error| {
                 hub_plugin_api::Error::new(
                     ErrorKind::InvalidData,
-                    format!("The note on column `{name}` of table `{table}` in `{}` cannot be read", sql::COLUMNS_TABLE),
+                    format!(
+                        "The note on column `{name}` of table `{table}` in `{}` cannot be read",
+                        sql::COLUMNS_TABLE
+                    ),
                 )
                 .with_source(&error)
-                .with_hint("It was changed, or made by a newer version: delete the row to go by the declared type")
+                .with_hint(
+                    "It was changed, or made by a newer version: delete the row to go by the declared type",
+                )
             })?;
             Ok((name, (declared, column)))
         })

@@ -26,14 +26,16 @@ pub fn kind_of(error: &rusqlite::Error) -> ErrorKind {
         rusqlite::Error::SqliteFailure(failure, _) => match failure.code {
             ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => ErrorKind::Busy,
             ErrorCode::OperationInterrupted => ErrorKind::Cancelled,
-            ErrorCode::PermissionDenied | ErrorCode::ReadOnly | ErrorCode::AuthorizationForStatementDenied => {
-                ErrorKind::PermissionDenied
-            }
+            ErrorCode::PermissionDenied
+            | ErrorCode::ReadOnly
+            | ErrorCode::AuthorizationForStatementDenied => ErrorKind::PermissionDenied,
             ErrorCode::CannotOpen => ErrorKind::NotFound,
             ErrorCode::NotADatabase => ErrorKind::InvalidConfig,
             ErrorCode::ConstraintViolation => ErrorKind::ConstraintViolated,
             ErrorCode::DiskFull | ErrorCode::OutOfMemory => ErrorKind::ResourceExhausted,
-            ErrorCode::TooBig | ErrorCode::TypeMismatch | ErrorCode::DatabaseCorrupt => ErrorKind::InvalidData,
+            ErrorCode::TooBig | ErrorCode::TypeMismatch | ErrorCode::DatabaseCorrupt => {
+                ErrorKind::InvalidData
+            }
             ErrorCode::SchemaChanged => ErrorKind::SchemaMismatch,
             ErrorCode::SystemIoFailure | ErrorCode::FileLockingProtocolFailed => ErrorKind::Unavailable,
             ErrorCode::Unknown => ErrorKind::InvalidStatement,
@@ -69,8 +71,12 @@ mod tests {
         let syntax = map("The statement failed", connection.prepare("selec 1").unwrap_err());
         assert_eq!(syntax.kind, ErrorKind::InvalidStatement);
         connection.execute_batch("create table t (a integer not null)").unwrap();
-        let constraint = map("The row was refused", connection.execute("insert into t values (null)", []).unwrap_err());
-        assert_eq!((constraint.kind, constraint.code.as_deref()), (ErrorKind::ConstraintViolated, Some("SQLite 1299")));
+        let constraint =
+            map("The row was refused", connection.execute("insert into t values (null)", []).unwrap_err());
+        assert_eq!(
+            (constraint.kind, constraint.code.as_deref()),
+            (ErrorKind::ConstraintViolated, Some("SQLite 1299"))
+        );
         assert!(constraint.to_string().contains("NOT NULL constraint failed: t.a"), "{constraint}");
     }
 }

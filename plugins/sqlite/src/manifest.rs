@@ -1,6 +1,4 @@
-use hub_plugin_api::{
-    ConnectorSpec, Error, Guarantee, Parameter, Result, Strategy,
-};
+use hub_plugin_api::{ConnectorSpec, Error, Guarantee, Parameter, Result, Strategy};
 
 use crate::config;
 
@@ -12,9 +10,11 @@ pub const WRITE: &str = "write";
 /// What the connector declares.
 pub fn spec() -> ConnectorSpec {
     ConnectorSpec::new("sqlite", "SQLite")
-        .parameter(Parameter::file("file", "Database File").required().describe(
-            "Path of the database file; a destination makes it when it is not there",
-        ))
+        .parameter(
+            Parameter::file("file", "Database File")
+                .required()
+                .describe("Path of the database file; a destination makes it when it is not there"),
+        )
         .parameter(
             Parameter::number("busy_timeout_ms", "Busy Timeout")
                 .default(config::BUSY_TIMEOUT_MS)
@@ -30,10 +30,11 @@ pub fn spec() -> ConnectorSpec {
                 .describe("KiB of pages that each reader and writer keeps"),
         )
         .parameter(
-            Parameter::dropdown("journal_mode", "Journal Mode", &[
-                ("wal", "Write-ahead log"),
-                ("delete", "Rollback journal"),
-            ])
+            Parameter::dropdown(
+                "journal_mode",
+                "Journal Mode",
+                &[("wal", "Write-ahead log"), ("delete", "Rollback journal")],
+            )
             .default(config::JOURNAL_MODE)
             .advanced()
             .describe("Journal of a file that a destination makes; a file that is there keeps its own"),
@@ -47,21 +48,27 @@ fn query() -> Strategy {
         .describe("Rows of a SELECT; with a cursor only those behind the last run's")
         .guarantee(Guarantee::AtLeastOnce)
         .option(Parameter::multiline("statement", "Statement").describe("Any SELECT"))
-        .option(Parameter::text("table", "Table").describe("All rows of a table or view, in place of a statement"))
+        .option(
+            Parameter::text("table", "Table")
+                .describe("All rows of a table or view, in place of a statement"),
+        )
         .option(
             Parameter::structured("parameters", "Parameters")
                 .advanced()
                 .describe("Values of the statement's parameters: a list for `?`, an object for `:name`"),
         )
+        .option(Parameter::list("cursor", "Cursor").describe(
+            "Columns whose tuple is unique, NOT NULL and grows: the next run goes on behind the last one",
+        ))
         .option(
-            Parameter::list("cursor", "Cursor")
-                .describe("Columns whose tuple is unique, NOT NULL and grows: the next run goes on behind the last one"),
-        )
-        .option(
-            Parameter::dropdown("cursor_ties", "Cursor Ties", &[
-                ("refuse", "Stop at rows with the same cursor or NULL"),
-                ("reread", "Read them again: needs a destination in mode upsert"),
-            ])
+            Parameter::dropdown(
+                "cursor_ties",
+                "Cursor Ties",
+                &[
+                    ("refuse", "Stop at rows with the same cursor or NULL"),
+                    ("reread", "Read them again: needs a destination in mode upsert"),
+                ],
+            )
             .default("refuse")
             .advanced()
             .describe("What happens to rows whose cursor is not unique or is NULL"),
@@ -73,9 +80,9 @@ fn query() -> Strategy {
                 .describe("Ranges of the cursor's first column that are read at the same time"),
         )
         .option(
-            Parameter::text("stream", "Stream")
-                .advanced()
-                .describe("Name of the stream that the rows are handed over as; the table's when there is one"),
+            Parameter::text("stream", "Stream").advanced().describe(
+                "Name of the stream that the rows are handed over as; the table's when there is one",
+            ),
         )
 }
 

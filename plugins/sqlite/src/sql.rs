@@ -23,8 +23,11 @@ pub fn quoted_list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 /// [`ErrorKind::InvalidConfig`] with the name.
 pub fn check_name(what: &str, name: &str) -> Result<()> {
     if name.is_empty() || name.contains('\0') {
-        return Err(Error::new(ErrorKind::InvalidConfig, format!("{what} name `{}` is empty or holds NUL", name.escape_debug()))
-            .with_hint("Give it another name in the statement, or in option `table`"));
+        return Err(Error::new(
+            ErrorKind::InvalidConfig,
+            format!("{what} name `{}` is empty or holds NUL", name.escape_debug()),
+        )
+        .with_hint("Give it another name in the statement, or in option `table`"));
     }
     Ok(())
 }
@@ -115,7 +118,8 @@ fn any_null(cursor: &[CursorColumn]) -> String {
 /// The greatest tuple of the cursor.
 pub fn select_upper_bound(statement: &str, cursor: &[CursorColumn]) -> String {
     let columns = quoted_list(cursor.iter().map(|column| column.name.as_str()));
-    let not_null: Vec<_> = cursor.iter().map(|column| format!("{} IS NOT NULL", quoted(&column.name))).collect();
+    let not_null: Vec<_> =
+        cursor.iter().map(|column| format!("{} IS NOT NULL", quoted(&column.name))).collect();
     let order: Vec<_> = cursor.iter().map(|column| format!("{} DESC", column.text())).collect();
     format!(
         "SELECT {columns} FROM ({}\n) AS \"q\" WHERE {} ORDER BY {} LIMIT 1",
@@ -159,7 +163,8 @@ pub const LIST_TABLES: &str = "SELECT name FROM sqlite_schema \
 pub const TABLE_ESTIMATE: &str = "SELECT stat FROM sqlite_stat1 WHERE tbl = ?1 COLLATE NOCASE";
 
 /// True types of a table's columns.
-pub const TRUE_TYPES: &str = "SELECT column_name, declared, field FROM __hub_columns WHERE table_name = ?1";
+pub const TRUE_TYPES: &str =
+    "SELECT column_name, declared, field FROM __hub_columns WHERE table_name = ?1 COLLATE NOCASE";
 
 /// Makes the table of true types.
 pub const CREATE_COLUMNS_TABLE: &str = "CREATE TABLE IF NOT EXISTS __hub_columns (table_name TEXT NOT NULL, \
@@ -170,14 +175,15 @@ pub const CREATE_COLUMNS_TABLE: &str = "CREATE TABLE IF NOT EXISTS __hub_columns
 pub const PUT_TRUE_TYPE: &str = "INSERT OR REPLACE INTO __hub_columns VALUES (?1, ?2, ?3, ?4)";
 
 /// Forgets a table's true types.
-pub const DROP_TRUE_TYPES: &str = "DELETE FROM __hub_columns WHERE table_name = ?1";
+pub const DROP_TRUE_TYPES: &str = "DELETE FROM __hub_columns WHERE table_name = ?1 COLLATE NOCASE";
 
 /// Moves true types along with a renamed table.
-pub const MOVE_TRUE_TYPES: &str = "UPDATE __hub_columns SET table_name = ?2 WHERE table_name = ?1";
+pub const MOVE_TRUE_TYPES: &str =
+    "UPDATE __hub_columns SET table_name = ?2 WHERE table_name = ?1 COLLATE NOCASE";
 
 /// Notes a table's true types for another that is made like it.
 pub const COPY_TRUE_TYPES: &str = "INSERT INTO __hub_columns \
-    SELECT ?2, column_name, declared, field FROM __hub_columns WHERE table_name = ?1";
+    SELECT ?2, column_name, declared, field FROM __hub_columns WHERE table_name = ?1 COLLATE NOCASE";
 
 /// Makes the table of commit tokens.
 pub const CREATE_COMMITS_TABLE: &str = "CREATE TABLE IF NOT EXISTS __hub_commits (pipeline TEXT NOT NULL, \
@@ -191,7 +197,8 @@ pub const TAKE_LANE: &str = "INSERT INTO __hub_commits (pipeline, lane, fence) V
 pub const READ_LANE: &str = "SELECT fence, token FROM __hub_commits WHERE pipeline = ?1 AND lane = ?2";
 
 /// Stores a token.
-pub const PUT_TOKEN: &str = "UPDATE __hub_commits SET token = ?4 WHERE pipeline = ?1 AND lane = ?2 AND fence = ?3";
+pub const PUT_TOKEN: &str =
+    "UPDATE __hub_commits SET token = ?4 WHERE pipeline = ?1 AND lane = ?2 AND fence = ?3";
 
 /// The table of tables that are about to replace others.
 pub const STAGING_TABLE: &str = "__hub_staging";
@@ -307,9 +314,46 @@ mod tests {
     use super::*;
 
     #[test]
+    fn statements_are_as_reviewed() {
+        let (a, b) = ("a", "b\"c");
+        let cursor = [a, b].map(|name| CursorColumn { name: name.into(), binary: name == b });
+        let limits = Limits { after: Some(false), upto: true, from: true, below: true, nulls: false };
+        let reread = Limits { after: Some(true), upto: true, nulls: true, ..Limits::default() };
+        let statement = "select * from t -- all\n ; ";
+        let columns = [a, b].map(|name| ColumnDefinition {
+            name: name.into(),
+            declared: "TEXT".into(),
+            not_null: name == a,
+        });
+        let all = [
+            select_table("t"),
+            select_by_cursor(statement, &cursor, limits),
+            select_by_cursor(statement, &cursor[..1], reread),
+            select_upper_bound(statement, &cursor),
+            select_first_value(statement, &cursor, true),
+            select_first_value(statement, &cursor, false),
+            select_null_cursor(statement, &cursor),
+            create_table("t", &columns, &[b, a]),
+            add_column("t", &columns[1]),
+            drop_table("t"),
+            rename_table("t", "u"),
+            delete_all("t"),
+            copy_rows("t", "u", &[a, b]),
+            insert("t", &[a, b], 2),
+            upsert("t", &[a, b], &[a]),
+            upsert("t", &[a], &[a]),
+            update("t", &[a, b], &[a]),
+            delete("t", &[a, b]),
+        ];
+        insta::assert_snapshot!(all.join("\n"));
+    }
+
+    #[test]
     fn hostile_name_stays_a_name() {
         let connection = rusqlite::Connection::open_in_memory().unwrap();
-        for name in ["a\"b", "x\"); drop table t; --", "select", " ", "a.b", "名", "'", "?1", ":a", "`[x]`", "-- \n"] {
+        for name in
+            ["a\"b", "x\"); drop table t; --", "select", " ", "a.b", "名", "'", "?1", ":a", "`[x]`", "-- \n"]
+        {
             let column = ColumnDefinition { name: name.into(), declared: "TEXT".into(), not_null: true };
             connection.execute(&create_table(name, &[column], &[name]), []).unwrap();
             connection.execute(&upsert(name, &[name], &[name]), ["v"]).unwrap();

@@ -21,15 +21,21 @@ pub fn civil_of(days: i64) -> (i64, u32, u32) {
 
 /// The day counted from 1970-01-01; none for a day that the calendar does not have.
 pub fn days_of(year: i64, month: u32, day: u32) -> Option<i64> {
-    if !(1..=12).contains(&month) || day == 0 || year.checked_abs()? > 400_000_000_000 {
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let last = match month {
+        2 => 28 + u32::from(is_leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    if !(1..=last).contains(&day) || year.checked_abs()? > 400_000_000_000 {
         return None;
     }
     let shifted_year = year - i64::from(month <= 2);
     let (era, year_of_era) = (shifted_year.div_euclid(400), shifted_year.rem_euclid(400));
     let shifted_month = i64::from(if month > 2 { month - 3 } else { month + 9 });
     let day_of_year = (153 * shifted_month + 2) / 5 + i64::from(day) - 1;
-    let days = era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468;
-    (civil_of(days) == (year, month, day)).then_some(days)
+    Some(era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468)
 }
 
 fn two(out: &mut String, value: u32) {
@@ -189,7 +195,13 @@ pub fn write_decimal_digits(out: &mut String, signed: &str, scale: u8) {
     place_point(out, signed.starts_with('-'), digits.chars(), digits.len(), usize::from(scale));
 }
 
-fn place_point(out: &mut String, negative: bool, digits: impl Iterator<Item = char>, count: usize, scale: usize) {
+fn place_point(
+    out: &mut String,
+    negative: bool,
+    digits: impl Iterator<Item = char>,
+    count: usize,
+    scale: usize,
+) {
     if negative {
         out.push('-');
     }
@@ -309,7 +321,8 @@ pub fn parse_interval(text: &str) -> Option<(i32, i32, i64)> {
     if fraction.len() != 9 {
         return None;
     }
-    let nanos = i128::from(digits(seconds.as_bytes())?) * 1_000_000_000 + i128::from(digits(fraction.as_bytes())?);
+    let nanos =
+        i128::from(digits(seconds.as_bytes())?) * 1_000_000_000 + i128::from(digits(fraction.as_bytes())?);
     let nanos = i64::try_from(if negative { -nanos } else { nanos }).ok()?;
     Some((months.parse().ok()?, days.parse().ok()?, nanos))
 }
@@ -375,7 +388,8 @@ mod tests {
             assert_eq!(written(|out| write_date(out, days)), text);
             assert_eq!(parse_date(text.as_bytes()), Some(days));
         }
-        for wrong in ["2001-02-29", "2001-13-01", "2001-1-1", "2001-01-00", "", "12345-01-01", "2001-01-01x"] {
+        for wrong in ["2001-02-29", "2001-13-01", "2001-1-1", "2001-01-00", "", "12345-01-01", "2001-01-01x"]
+        {
             assert_eq!(parse_date(wrong.as_bytes()), None, "{wrong}");
         }
     }

@@ -58,7 +58,9 @@ pub fn declared_of(logical: &LogicalType) -> String {
         LogicalType::DecimalText { precision: Some(precision), scale: Some(scale) } => {
             format!("NUMERIC_TEXT({precision},{scale})")
         }
-        LogicalType::DecimalText { precision: Some(precision), scale: None } => format!("NUMERIC_TEXT({precision})"),
+        LogicalType::DecimalText { precision: Some(precision), scale: None } => {
+            format!("NUMERIC_TEXT({precision})")
+        }
         LogicalType::DecimalText { .. } => "NUMERIC_TEXT".into(),
         LogicalType::Text => "TEXT".into(),
         LogicalType::Binary => "BLOB".into(),
@@ -103,7 +105,9 @@ pub fn logical_of(declared: &str) -> Option<LogicalType> {
             precision: arguments.first().and_then(|value| u32::try_from(*value).ok()),
             scale: arguments.get(1).and_then(|value| i32::try_from(*value).ok()),
         },
-        "FIXED_BLOB" => i32::try_from(*arguments.first()?).map_or(LogicalType::Binary, LogicalType::FixedBinary),
+        "FIXED_BLOB" => {
+            i32::try_from(*arguments.first()?).map_or(LogicalType::Binary, LogicalType::FixedBinary)
+        }
         "DATE_TEXT" | "DATE" => LogicalType::Date,
         "TIME_TEXT" | "TIME" => LogicalType::Time(match unit()? {
             Unit::Nanosecond => Unit::Nanosecond,
@@ -139,8 +143,13 @@ fn split(declared: &str) -> (&str, Vec<i64>) {
 
 fn exact_decimal(precision: i64, scale: i64) -> LogicalType {
     match (u8::try_from(precision), u8::try_from(scale)) {
-        (Ok(precision @ 1..=76), Ok(scale)) if scale <= precision => LogicalType::Decimal { precision, scale },
-        _ => LogicalType::DecimalText { precision: u32::try_from(precision).ok(), scale: i32::try_from(scale).ok() },
+        (Ok(precision @ 1..=76), Ok(scale)) if scale <= precision => {
+            LogicalType::Decimal { precision, scale }
+        }
+        _ => LogicalType::DecimalText {
+            precision: u32::try_from(precision).ok(),
+            scale: i32::try_from(scale).ok(),
+        },
     }
 }
 
@@ -183,17 +192,29 @@ pub fn is_plain(declared: &str) -> bool {
         !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
     };
     let numbers_fit = rest.is_none_or(|rest| {
-        rest.trim_end().strip_suffix(')').is_some_and(|inside| {
-            inside.split(',').count() <= 2 && inside.split(',').all(number_fits)
-        })
+        rest.trim_end()
+            .strip_suffix(')')
+            .is_some_and(|inside| inside.split(',').count() <= 2 && inside.split(',').all(number_fits))
     });
     words_fit && numbers_fit
 }
 
 /// Words that end a type's name in a column's definition.
 const RESERVED: [&str; 14] = [
-    "AS", "CHECK", "COLLATE", "CONSTRAINT", "DEFAULT", "FOREIGN", "GENERATED", "NOT", "NULL", "ON", "PRIMARY",
-    "REFERENCES", "UNIQUE", "ALWAYS",
+    "AS",
+    "CHECK",
+    "COLLATE",
+    "CONSTRAINT",
+    "DEFAULT",
+    "FOREIGN",
+    "GENERATED",
+    "NOT",
+    "NULL",
+    "ON",
+    "PRIMARY",
+    "REFERENCES",
+    "UNIQUE",
+    "ALWAYS",
 ];
 
 #[cfg(test)]
@@ -204,12 +225,34 @@ mod tests {
 
     fn scalars() -> Vec<L> {
         let mut all = vec![
-            L::Boolean, L::Int8, L::Int16, L::Int32, L::Int64, L::UInt8, L::UInt16, L::UInt32, L::UInt64,
-            L::Float32, L::Float64, L::Decimal { precision: 12, scale: 2 }, L::Decimal { precision: 76, scale: 76 },
+            L::Boolean,
+            L::Int8,
+            L::Int16,
+            L::Int32,
+            L::Int64,
+            L::UInt8,
+            L::UInt16,
+            L::UInt32,
+            L::UInt64,
+            L::Float32,
+            L::Float64,
+            L::Decimal { precision: 12, scale: 2 },
+            L::Decimal { precision: 76, scale: 76 },
             L::DecimalText { precision: Some(1000), scale: Some(-3) },
-            L::DecimalText { precision: Some(99), scale: None }, L::DecimalText { precision: None, scale: None },
-            L::Text, L::Binary, L::FixedBinary(3), L::Date, L::WideTimestamp, L::Interval, L::Uuid, L::Json, L::Geometry,
-            L::Enum(vec!["a".into()]), L::List(Box::new(L::Int32)), L::Struct(vec![]),
+            L::DecimalText { precision: Some(99), scale: None },
+            L::DecimalText { precision: None, scale: None },
+            L::Text,
+            L::Binary,
+            L::FixedBinary(3),
+            L::Date,
+            L::WideTimestamp,
+            L::Interval,
+            L::Uuid,
+            L::Json,
+            L::Geometry,
+            L::Enum(vec!["a".into()]),
+            L::List(Box::new(L::Int32)),
+            L::Struct(vec![]),
             L::Map(Box::new(L::Text), Box::new(L::Text)),
             L::Opaque { type_name: "int4range".into(), vendor_name: "v".into(), binary: false },
             L::Opaque { type_name: "t".into(), vendor_name: "v".into(), binary: true },
@@ -228,9 +271,13 @@ mod tests {
             let declared = declared_of(&logical);
             let expected = match &logical {
                 L::Boolean | L::Duration(_) => Affinity::Numeric,
-                L::Int8 | L::Int16 | L::Int32 | L::Int64 | L::UInt8 | L::UInt16 | L::UInt32 => Affinity::Integer,
+                L::Int8 | L::Int16 | L::Int32 | L::Int64 | L::UInt8 | L::UInt16 | L::UInt32 => {
+                    Affinity::Integer
+                }
                 L::Float32 | L::Float64 => Affinity::Real,
-                L::Binary | L::FixedBinary(_) | L::Geometry | L::Opaque { binary: true, .. } => Affinity::Blob,
+                L::Binary | L::FixedBinary(_) | L::Geometry | L::Opaque { binary: true, .. } => {
+                    Affinity::Blob
+                }
                 _ => Affinity::Text,
             };
             assert_eq!(affinity(&declared), expected, "{declared}");
@@ -272,7 +319,16 @@ mod tests {
 
     #[test]
     fn declared_type_that_is_no_type_is_not_copied() {
-        for declared in ["TEXT); DROP TABLE t; --", "TEXT DEFAULT 1", "INT PRIMARY KEY", "\"x\"", "", "A(1,2,3)", "A(x)", "A(1"] {
+        for declared in [
+            "TEXT); DROP TABLE t; --",
+            "TEXT DEFAULT 1",
+            "INT PRIMARY KEY",
+            "\"x\"",
+            "",
+            "A(1,2,3)",
+            "A(x)",
+            "A(1",
+        ] {
             assert!(!is_plain(declared), "{declared}");
         }
         assert!(is_plain("DOUBLE PRECISION") && is_plain("VARCHAR(20)") && is_plain("NUMERIC (10, -2)"));

@@ -6,8 +6,7 @@ async fn steps(file: &File, strategy: &str, options: Config) -> Vec<CheckStep> {
     let (reporter, steps) = CheckReporter::collecting();
     let request = CheckRequest { strategy: strategy.into(), options };
     file.connect().await.check(&request, &reporter).await.unwrap();
-    let steps = steps.lock().unwrap().clone();
-    steps
+    std::mem::take(&mut *steps.lock().unwrap())
 }
 
 fn shape(steps: &[CheckStep]) -> Vec<(&str, CheckStatus)> {
@@ -32,7 +31,11 @@ async fn file_that_is_no_database_fails_at_access_and_skips_the_rest() {
     let steps = steps(&file, "write", Config::new()).await;
     assert_eq!(
         shape(&steps),
-        [("access", CheckStatus::Failed), ("permissions", CheckStatus::Skipped), ("write-probe", CheckStatus::Skipped)]
+        [
+            ("access", CheckStatus::Failed),
+            ("permissions", CheckStatus::Skipped),
+            ("write-probe", CheckStatus::Skipped)
+        ]
     );
     assert_eq!(steps[0].field.as_deref(), Some("file"));
     assert!(steps[0].hint.as_deref().unwrap().contains("encrypted"));
@@ -50,9 +53,15 @@ async fn destination_that_is_not_there_yet_passes_and_is_not_made() {
 #[tokio::test]
 async fn statement_that_does_not_compile_fails_at_its_field() {
     let file = File::new("create table t (a)");
-    for statement in ["select b from t", "delete from t", "select 1; select 2", "select 1 as a, 2 as a", "commit"] {
+    for statement in
+        ["select b from t", "delete from t", "select 1; select 2", "select 1 as a, 2 as a", "commit"]
+    {
         let steps = steps(&file, "query", options(&[("statement", statement.into())])).await;
-        assert_eq!((steps[1].status, steps[1].field.as_deref()), (CheckStatus::Failed, Some("statement")), "{statement}");
+        assert_eq!(
+            (steps[1].status, steps[1].field.as_deref()),
+            (CheckStatus::Failed, Some("statement")),
+            "{statement}"
+        );
     }
 }
 

@@ -29,6 +29,13 @@ fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// The destination's table: the source's of the same name lies in the same file.
+fn written(name: &str) -> String {
+    format!("written {name}")
+}
+
+const REJECTING: &str = "hub_rejecting";
+
 fn failed(error: rusqlite::Error) -> Error {
     Error::new(ErrorKind::Internal, "The table could not be made").with_source(&error)
 }
@@ -43,7 +50,11 @@ impl Subject for OneFile {
     }
 
     fn broken(&self) -> Vec<Broken> {
-        std::fs::write(self.path("text.db"), "This is no database, but a text that is longer than its header.".repeat(20)).unwrap();
+        std::fs::write(
+            self.path("text.db"),
+            "This is no database, but a text that is longer than its header.".repeat(20),
+        )
+        .unwrap();
         vec![
             Broken::new("a text file", Config::new().with("file", self.path("text.db")), "access", "file"),
             Broken::new("no file", Config::new().with("file", self.path("none.db")), "access", "file"),
@@ -64,10 +75,12 @@ impl Subject for OneFile {
             })
             .collect();
         let name = quoted(&table.name);
-        let script = format!("DROP TABLE IF EXISTS {name}; CREATE TABLE {name} ({}); BEGIN", definitions.join(", "));
+        let script =
+            format!("DROP TABLE IF EXISTS {name}; CREATE TABLE {name} ({}); BEGIN", definitions.join(", "));
         connection.execute_batch(&script).map_err(failed)?;
         let marks = vec!["?"; definitions.len()].join(", ");
-        let mut insert = connection.prepare(&format!("INSERT INTO {name} VALUES ({marks})")).map_err(failed)?;
+        let mut insert =
+            connection.prepare(&format!("INSERT INTO {name} VALUES ({marks})")).map_err(failed)?;
         for row in 0..table.rows.num_rows() {
             for (index, array) in table.rows.columns().iter().enumerate() {
                 let value = match array.as_primitive_opt::<Int64Type>() {
@@ -87,23 +100,27 @@ impl Subject for OneFile {
     fn blocked_source(&self) -> Result<Source> {
         let endless = "with recursive n(i) as (select 1 union all select i + 1 from n) \
             select cast(i as integer) as i from n where i < 0";
-        Ok(Source::new("query", Config::new().with("statement", endless)).without_positions("it never answers"))
+        Ok(Source::new("query", Config::new().with("statement", endless))
+            .without_positions("it never answers"))
     }
 
     fn destination(&self, table: &Table) -> Result<Destination> {
-        self.sql().execute(&format!("DROP TABLE IF EXISTS {}", quoted(&table.name)), []).map_err(failed)?;
-        Ok(Destination::new("write", Config::new().with("mode", "append"), StreamId::named(&table.name)))
+        let name = written(&table.name);
+        self.sql().execute(&format!("DROP TABLE IF EXISTS {}", quoted(&name)), []).map_err(failed)?;
+        let options = Config::new().with("mode", "append").with("table", name);
+        Ok(Destination::new("write", options, StreamId::named(&table.name)))
     }
 
     fn read_back(&self, table: &Table) -> Result<ReadBack> {
+        let name = if table.name == REJECTING { REJECTING.to_owned() } else { written(&table.name) };
         // What was rolled back took its table with it.
         let count: i64 = self
             .sql()
-            .query_row("SELECT count(*) FROM sqlite_schema WHERE name = ?1", [&table.name], |row| row.get(0))
+            .query_row("SELECT count(*) FROM sqlite_schema WHERE name = ?1", [&name], |row| row.get(0))
             .map_err(failed)?;
         match count {
             0 => Ok(ReadBack::Rows(Vec::new())),
-            _ => Ok(ReadBack::Query(Statement::Text(format!("SELECT * FROM {}", quoted(&table.name))))),
+            _ => Ok(ReadBack::Query(Statement::Text(format!("SELECT * FROM {}", quoted(&name))))),
         }
     }
 
@@ -113,9 +130,10 @@ impl Subject for OneFile {
             Column::new("note", LogicalType::Text),
         ];
         let ids: ArrayRef = Arc::new(hub_plugin_api::arrow::array::Int64Array::from(vec![0, 1, 2, 1, 3]));
-        let notes: ArrayRef = Arc::new(StringArray::from(vec![Some("a"), Some("b"), None, Some("twice"), Some("long")]));
+        let notes: ArrayRef =
+            Arc::new(StringArray::from(vec![Some("a"), Some("b"), None, Some("twice"), Some("long")]));
         let rows = RecordBatch::try_new(schema_of(&columns), vec![ids, notes])?;
-        let table = Table { name: "hub_rejecting".into(), columns, rows };
+        let table = Table { name: REJECTING.into(), columns, rows };
         self.sql()
             .execute_batch(
                 "drop table if exists hub_rejecting; \
@@ -123,7 +141,7 @@ impl Subject for OneFile {
             )
             .map_err(failed)?;
         let destination =
-            Destination::new("write", Config::new().with("mode", "append"), StreamId::named("hub_rejecting"));
+            Destination::new("write", Config::new().with("mode", "append"), StreamId::named(REJECTING));
         Ok(Rejecting { table, destination, refused: vec![3, 4] })
     }
 }

@@ -64,7 +64,8 @@ async fn rows_written_are_the_rows_read() {
 async fn interrupted_run_goes_on_with_its_own_splits() {
     let file = File::new(PAIRS);
     let connection = file.connect().await;
-    let mut request = plan_request(options(&[("table", json!("t")), ("cursor", json!(["a", "b"])), ("splits", json!(3))]));
+    let mut request =
+        plan_request(options(&[("table", json!("t")), ("cursor", json!(["a", "b"])), ("splits", json!(3))]));
     let first = connection.plan(&request).await.unwrap().description();
     assert_eq!(first.splits.len(), 3);
     request.interrupted = Some(first.clone());

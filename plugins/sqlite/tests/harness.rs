@@ -8,10 +8,9 @@ use std::{
 
 use connector_sqlite::Sqlite;
 use hub_plugin_api::{
-    Budgets, CommitToken, Config, Connection, Connector, Context, Event, HostContext, Level, LogRecord, Metric,
-    OpenRequest, Plan, PlanRequest, Position, Reader, Result, Rows, Secret, Spill, Split, StreamId, StreamSchema, Value,
-    Writer, WriterRequest,
-    arrow::array::RecordBatch,
+    Budgets, CommitToken, Config, Connection, Connector, Context, Event, HostContext, Level, LogRecord,
+    Metric, OpenRequest, Plan, PlanRequest, Position, Reader, Result, Rows, Secret, Spill, Split, StreamId,
+    StreamSchema, Value, Writer, WriterRequest, arrow::array::RecordBatch,
 };
 
 /// A host that keeps nothing.

@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Instant};
 
 use hub_plugin_api::{
-    arrow::array::{ArrayRef, Date32Array, Decimal128Array, Int32Array, Int64Array, RecordBatch, StringArray},
+    arrow::array::{
+        ArrayRef, Date32Array, Decimal128Array, Int32Array, Int64Array, RecordBatch, StringArray,
+    },
     json,
     types::{Column, LogicalType, schema_of},
 };
@@ -18,34 +20,57 @@ fn columns() -> Vec<Column> {
     let mut columns = vec![Column::new("l_orderkey", LogicalType::Int64).not_null().key(0)];
     columns.extend(["l_partkey", "l_suppkey"].map(|name| Column::new(name, LogicalType::Int32).not_null()));
     columns.push(Column::new("l_linenumber", LogicalType::Int32).not_null().key(1));
-    columns.extend(["l_quantity", "l_extendedprice", "l_discount", "l_tax"].map(|name| Column::new(name, decimal.clone())));
+    columns.extend(
+        ["l_quantity", "l_extendedprice", "l_discount", "l_tax"]
+            .map(|name| Column::new(name, decimal.clone())),
+    );
     columns.extend(["l_returnflag", "l_linestatus"].map(|name| Column::new(name, LogicalType::Text)));
-    columns.extend(["l_shipdate", "l_commitdate", "l_receiptdate"].map(|name| Column::new(name, LogicalType::Date)));
-    columns.extend(["l_shipinstruct", "l_shipmode", "l_comment"].map(|name| Column::new(name, LogicalType::Text)));
+    columns.extend(
+        ["l_shipdate", "l_commitdate", "l_receiptdate"].map(|name| Column::new(name, LogicalType::Date)),
+    );
+    columns.extend(
+        ["l_shipinstruct", "l_shipmode", "l_comment"].map(|name| Column::new(name, LogicalType::Text)),
+    );
     columns
 }
 
 fn batch(from: usize, to: usize) -> RecordBatch {
     let range = || from..to;
-    let int = |scale: usize| Arc::new(range().map(|row| (row * scale % 200_000) as i32).collect::<Int32Array>()) as ArrayRef;
+    let int = |scale: usize| {
+        Arc::new(range().map(|row| (row * scale % 200_000) as i32).collect::<Int32Array>()) as ArrayRef
+    };
     let decimal = |scale: usize| {
         let array: Decimal128Array = range().map(|row| Some((row * scale % 10_000_000) as i128)).collect();
         Arc::new(array.with_precision_and_scale(12, 2).unwrap()) as ArrayRef
     };
-    let date = |shift: usize| Arc::new(range().map(|row| Some((8_000 + (row + shift) % 2_500) as i32)).collect::<Date32Array>()) as ArrayRef;
+    let date = |shift: usize| {
+        Arc::new(range().map(|row| Some((8_000 + (row + shift) % 2_500) as i32)).collect::<Date32Array>())
+            as ArrayRef
+    };
     let text = |texts: &'static [&'static str]| {
         Arc::new(StringArray::from_iter_values(range().map(|row| texts[row % texts.len()]))) as ArrayRef
     };
     let arrays = vec![
         Arc::new(range().map(|row| (row / 4) as i64).collect::<Int64Array>()) as ArrayRef,
-        int(7), int(13),
+        int(7),
+        int(13),
         Arc::new(range().map(|row| (row % 4) as i32).collect::<Int32Array>()),
-        decimal(100), decimal(12_345), decimal(1), decimal(2),
-        text(&["A", "N", "R"]), text(&["O", "F"]),
-        date(0), date(30), date(45),
+        decimal(100),
+        decimal(12_345),
+        decimal(1),
+        decimal(2),
+        text(&["A", "N", "R"]),
+        text(&["O", "F"]),
+        date(0),
+        date(30),
+        date(45),
         text(&["DELIVER IN PERSON", "COLLECT COD", "NONE", "TAKE BACK RETURN"]),
         text(&["TRUCK", "AIR", "RAIL", "SHIP", "MAIL"]),
-        text(&["egular courts above the", "ly final dependencies: slyly bold", "riously. regular, express dep"]),
+        text(&[
+            "egular courts above the",
+            "ly final dependencies: slyly bold",
+            "riously. regular, express dep",
+        ]),
     ];
     RecordBatch::try_new(schema_of(&columns()), arrays).unwrap()
 }
@@ -54,7 +79,8 @@ fn batch(from: usize, to: usize) -> RecordBatch {
 #[ignore = "figures for people, not a test of behaviour"]
 async fn a_million_rows_written_and_read() {
     let file = File::new("");
-    let batches: Vec<_> = (0..ROWS).step_by(BATCH).map(|from| batch(from, (from + BATCH).min(ROWS))).collect();
+    let batches: Vec<_> =
+        (0..ROWS).step_by(BATCH).map(|from| batch(from, (from + BATCH).min(ROWS))).collect();
     let start = Instant::now();
     let mut writer = file.writer(options(&[])).await;
     for (index, batch) in batches.iter().enumerate() {
@@ -67,7 +93,10 @@ async fn a_million_rows_written_and_read() {
     report("written", start);
     drop(writer);
     for (name, options) in [
-        ("read with cursor", options(&[("table", json!("t")), ("cursor", json!(["l_orderkey", "l_linenumber"]))])),
+        (
+            "read with cursor",
+            options(&[("table", json!("t")), ("cursor", json!(["l_orderkey", "l_linenumber"]))]),
+        ),
         ("read without cursor", options(&[("table", json!("t"))])),
     ] {
         let start = Instant::now();

@@ -2,10 +2,10 @@ use std::sync::Arc;
 
 use arrow::{
     array::{
-        Array, ArrayRef, BinaryBuilder, BooleanBuilder, Decimal128Builder, Decimal256Builder, FixedSizeBinaryBuilder,
-        Float32Builder, Float64Builder, Int8Builder, Int16Builder, Int32Builder, Int64Builder,
-        IntervalMonthDayNanoBuilder, NullBufferBuilder, StringBuilder, StructArray, UInt8Builder, UInt16Builder,
-        UInt32Builder, UInt64Builder, make_array,
+        Array, ArrayRef, BinaryBuilder, BooleanBuilder, Decimal128Builder, Decimal256Builder,
+        FixedSizeBinaryBuilder, Float32Builder, Float64Builder, Int8Builder, Int16Builder, Int32Builder,
+        Int64Builder, IntervalMonthDayNanoBuilder, NullBufferBuilder, StringBuilder, StructArray,
+        UInt8Builder, UInt16Builder, UInt32Builder, UInt64Builder, make_array,
     },
     datatypes::{DataType, Fields, IntervalMonthDayNano},
 };
@@ -49,8 +49,19 @@ enum Kind {
     Duration(Int64Builder, DataType),
     Interval(IntervalMonthDayNanoBuilder),
     Uuid(FixedSizeBinaryBuilder),
-    Wide { seconds: Int64Builder, nanos: Int32Builder, offset: Int16Builder, nulls: NullBufferBuilder },
-    Offset { count: Int64Builder, per_second: i64, offset: Int16Builder, nulls: NullBufferBuilder, fields: Fields },
+    Wide {
+        seconds: Int64Builder,
+        nanos: Int32Builder,
+        offset: Int16Builder,
+        nulls: NullBufferBuilder,
+    },
+    Offset {
+        count: Int64Builder,
+        per_second: i64,
+        offset: Int16Builder,
+        nulls: NullBufferBuilder,
+        fields: Fields,
+    },
     Nested(NestedDecoder),
 }
 
@@ -137,7 +148,13 @@ impl ColumnDecoder {
                 builder.append_value(scalar::decimal128(value, *precision, *scale)?);
             }
             Kind::Date(builder) => builder.append_value(match infinity {
-                Some(positive) => if positive { i32::MAX } else { i32::MIN },
+                Some(positive) => {
+                    if positive {
+                        i32::MAX
+                    } else {
+                        i32::MIN
+                    }
+                }
                 None => scalar::date(value)?,
             }),
             Kind::Int32(builder) => builder.append_value(scalar::narrow(value)?),
@@ -170,7 +187,13 @@ impl ColumnDecoder {
             }
             Kind::Time(builder, per_second, _) => builder.append_value(scalar::time(value, *per_second)?),
             Kind::Timestamp(builder, per_second, utc, _) => builder.append_value(match infinity {
-                Some(positive) => if positive { i64::MAX } else { i64::MIN },
+                Some(positive) => {
+                    if positive {
+                        i64::MAX
+                    } else {
+                        i64::MIN
+                    }
+                }
                 None => scalar::timestamp(value, *per_second, *utc)?,
             }),
             Kind::Duration(builder, _) => builder.append_value(scalar::integer(value)?),
@@ -225,7 +248,9 @@ impl ColumnDecoder {
             Kind::Float64(builder) => builder.append_null(),
             Kind::Decimal128(builder, ..) => builder.append_null(),
             Kind::Decimal256(builder, ..) => builder.append_null(),
-            Kind::DecimalText(builder) | Kind::Text(builder) | Kind::Enumeration(builder, _) => builder.append_null(),
+            Kind::DecimalText(builder) | Kind::Text(builder) | Kind::Enumeration(builder, _) => {
+                builder.append_null()
+            }
             Kind::Binary(builder) => builder.append_null(),
             Kind::Fixed(builder, _) | Kind::Uuid(builder) => builder.append_null(),
             Kind::Interval(builder) => builder.append_null(),

@@ -57,7 +57,8 @@ impl NestedDecoder {
     /// For a list, a struct or a map; an infinity mark is the items'.
     pub fn new(logical: &LogicalType, infinity: bool) -> Result<Self> {
         let DataTypeOf { shape, columns } = DataTypeOf::new(logical);
-        let marked = columns.into_iter().map(|column| Column { infinity: column.infinity || infinity, ..column });
+        let marked =
+            columns.into_iter().map(|column| Column { infinity: column.infinity || infinity, ..column });
         let children = marked.map(Child::new).collect::<Result<_>>()?;
         Ok(Self { shape, children, offsets: vec![0], nulls: NullBufferBuilder::new(0) })
     }
@@ -123,10 +124,14 @@ impl NestedDecoder {
             Shape::List(item) => {
                 Arc::new(ListArray::try_new(Arc::clone(item), offsets, Arc::clone(&arrays[0]), nulls)?)
             }
-            Shape::Struct(fields) if fields.is_empty() => Arc::new(StructArray::new_empty_fields(rows, nulls)),
+            Shape::Struct(fields) if fields.is_empty() => {
+                Arc::new(StructArray::new_empty_fields(rows, nulls))
+            }
             Shape::Struct(fields) => Arc::new(StructArray::try_new(fields.clone(), arrays, nulls)?),
             Shape::Map(entries) => {
-                let DataType::Struct(fields) = entries.data_type() else { unreachable!("a map's entries are a struct") };
+                let DataType::Struct(fields) = entries.data_type() else {
+                    unreachable!("a map's entries are a struct")
+                };
                 let pairs = StructArray::try_new(fields.clone(), arrays, None)?;
                 Arc::new(MapArray::try_new(Arc::clone(entries), offsets, pairs, nulls, false)?)
             }

@@ -7,9 +7,11 @@ use rusqlite::types::ValueRef;
 use super::Misfit;
 use crate::text;
 
-const CAST: &str = "Cast the column in the statement to what it holds: `cast(... as text)`, `cast(... as integer)`";
+const CAST: &str =
+    "Cast the column in the statement to what it holds: `cast(... as text)`, `cast(... as integer)`";
 const ROUND: &str = "Round the column in the statement, or cast it to text or real";
-const DATES: &str = "Dates and times are read from ISO 8601 texts: use `date(...)`, `datetime(...)` or `cast(... as text)`";
+const DATES: &str =
+    "Dates and times are read from ISO 8601 texts: use `date(...)`, `datetime(...)` or `cast(... as text)`";
 
 /// The class of a value, for people.
 pub fn class_of(value: ValueRef<'_>) -> &'static str {
@@ -54,7 +56,8 @@ pub fn unsigned(value: ValueRef<'_>) -> Result<u64, Misfit> {
     match value {
         ValueRef::Integer(_) => narrow(value),
         ValueRef::Text(_) => {
-            let number = utf8(value)?.parse().map_err(|_| Misfit::new("a text that is no whole number", CAST))?;
+            let number =
+                utf8(value)?.parse().map_err(|_| Misfit::new("a text that is no whole number", CAST))?;
             Ok(number)
         }
         other => Err(misfit(other, CAST)),
@@ -212,7 +215,8 @@ fn counted(seconds: i64, nanos: u32, per_second: i64) -> Option<i64> {
     if i64::from(nanos) % per_unit != 0 {
         return None;
     }
-    i64::try_from(i128::from(seconds) * i128::from(per_second) + i128::from(nanos) / i128::from(per_unit)).ok()
+    i64::try_from(i128::from(seconds) * i128::from(per_second) + i128::from(nanos) / i128::from(per_unit))
+        .ok()
 }
 
 /// Months, days and nanoseconds.

@@ -33,7 +33,8 @@ struct Child {
 impl Child {
     fn new(column: &Column, infinity: bool, array: &ArrayRef) -> Result<Self> {
         let column = Column { infinity: infinity || column.infinity, ..column.clone() };
-        let nested = matches!(column.logical, LogicalType::List(_) | LogicalType::Struct(_) | LogicalType::Map(..));
+        let nested =
+            matches!(column.logical, LogicalType::List(_) | LogicalType::Struct(_) | LogicalType::Map(..));
         Ok(Self { encoder: ColumnEncoder::new(&column, array)?, nested, name: column.name })
     }
 
@@ -80,7 +81,8 @@ impl NestedEncoder {
             }
             _ => return None,
         };
-        let children = parts.iter().map(|(column, array)| Child::new(column, infinity, array)).collect::<Result<_>>();
+        let children =
+            parts.iter().map(|(column, array)| Child::new(column, infinity, array)).collect::<Result<_>>();
         Some(children.map(|children| Self { shape, children }))
     }
 

@@ -1,8 +1,8 @@
 use arrow::{
     array::{
-        Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Decimal128Array, Decimal256Array, FixedSizeBinaryArray,
-        Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, IntervalMonthDayNanoArray, PrimitiveArray,
-        StringArray, StructArray, UInt64Array,
+        Array, ArrayRef, AsArray, BinaryArray, BooleanArray, Decimal128Array, Decimal256Array,
+        FixedSizeBinaryArray, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array,
+        IntervalMonthDayNanoArray, PrimitiveArray, StringArray, StructArray, UInt64Array,
     },
     buffer::NullBuffer,
     compute::cast,
@@ -40,11 +40,29 @@ enum Kind {
     Fixed(FixedSizeBinaryArray),
     Uuid(FixedSizeBinaryArray),
     Date(Int32Array),
-    Time { array: Int64Array, per_second: i64, digits: u8 },
-    Timestamp { array: Int64Array, per_second: i64, digits: u8, utc: bool },
+    Time {
+        array: Int64Array,
+        per_second: i64,
+        digits: u8,
+    },
+    Timestamp {
+        array: Int64Array,
+        per_second: i64,
+        digits: u8,
+        utc: bool,
+    },
     Interval(IntervalMonthDayNanoArray),
-    Wide { seconds: Int64Array, nanos: Int32Array, offset: Int16Array },
-    Offset { array: Int64Array, per_second: i64, digits: u8, offset: Int16Array },
+    Wide {
+        seconds: Int64Array,
+        nanos: Int32Array,
+        offset: Int16Array,
+    },
+    Offset {
+        array: Int64Array,
+        per_second: i64,
+        digits: u8,
+        offset: Int16Array,
+    },
     Nested(NestedEncoder),
 }
 
@@ -57,7 +75,11 @@ impl ColumnEncoder {
         let other = || {
             Error::new(
                 ErrorKind::Protocol,
-                format!("Column `{}` came as {}, which is not its stream's type", column.name, array.data_type()),
+                format!(
+                    "Column `{}` came as {}, which is not its stream's type",
+                    column.name,
+                    array.data_type()
+                ),
             )
         };
         let kind = match &column.logical {
@@ -68,7 +90,9 @@ impl ColumnEncoder {
             | LogicalType::Int64
             | LogicalType::UInt8
             | LogicalType::UInt16
-            | LogicalType::UInt32 => Kind::Integer(primitive(&cast(array, &DataType::Int64)?).ok_or_else(other)?),
+            | LogicalType::UInt32 => {
+                Kind::Integer(primitive(&cast(array, &DataType::Int64)?).ok_or_else(other)?)
+            }
             LogicalType::Duration(_) => Kind::Integer(counted(array)?),
             LogicalType::UInt64 => Kind::Unsigned(primitive(array).ok_or_else(other)?),
             LogicalType::Float32 => Kind::Float32(primitive(array).ok_or_else(other)?),
@@ -77,7 +101,9 @@ impl ColumnEncoder {
                 DataType::Decimal128(..) => Kind::Decimal128(primitive(array).ok_or_else(other)?, *scale),
                 _ => Kind::Decimal256(primitive(array).ok_or_else(other)?, *scale),
             },
-            LogicalType::DecimalText { .. } => Kind::DecimalText(array.as_string_opt().ok_or_else(other)?.clone()),
+            LogicalType::DecimalText { .. } => {
+                Kind::DecimalText(array.as_string_opt().ok_or_else(other)?.clone())
+            }
             LogicalType::Text | LogicalType::Json | LogicalType::Opaque { binary: false, .. } => {
                 Kind::Text(array.as_string_opt().ok_or_else(other)?.clone())
             }

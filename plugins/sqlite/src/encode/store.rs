@@ -42,12 +42,15 @@ pub fn store_for(logical: &LogicalType, declared: &str, target: Option<&LogicalT
         };
     };
     match (logical, target) {
-        (L::Decimal { .. } | L::DecimalText { .. }, L::Decimal { precision, scale }) => Some(match affinity {
-            Affinity::Text if logical == target => Store::Same,
-            Affinity::Text => Store::Decimal(*precision, *scale),
-            _ => Store::Number,
-        }),
-        (L::Decimal { .. } | L::UInt64, L::DecimalText { .. }) | (L::DecimalText { .. }, L::DecimalText { .. }) => {
+        (L::Decimal { .. } | L::DecimalText { .. }, L::Decimal { precision, scale }) => {
+            Some(match affinity {
+                Affinity::Text if logical == target => Store::Same,
+                Affinity::Text => Store::Decimal(*precision, *scale),
+                _ => Store::Number,
+            })
+        }
+        (L::Decimal { .. } | L::UInt64, L::DecimalText { .. })
+        | (L::DecimalText { .. }, L::DecimalText { .. }) => {
             Some(if affinity == Affinity::Text { Store::Same } else { Store::Number })
         }
         (from, to) if from == to => Some(Store::Same),
@@ -90,7 +93,9 @@ impl Store {
                 Ok(ValueRef::Text(scratch.as_bytes()))
             }
             (Self::Decimal(precision, scale), ValueRef::Text(bytes)) => {
-                let digits = std::str::from_utf8(bytes).ok().and_then(|text| text::scaled_digits(text, precision, scale));
+                let digits = std::str::from_utf8(bytes)
+                    .ok()
+                    .and_then(|text| text::scaled_digits(text, precision, scale));
                 let digits = digits.ok_or_else(|| format!("it is no decimal({precision},{scale})"))?;
                 scratch.clear();
                 text::write_decimal_digits(scratch, &digits, scale);
@@ -139,7 +144,8 @@ mod tests {
     #[test]
     fn value_without_an_exact_place_has_none() {
         use LogicalType as L;
-        let store = |from: L, declared: &str| store_for(&from, declared, crate::types::logical_of(declared).as_ref());
+        let store =
+            |from: L, declared: &str| store_for(&from, declared, crate::types::logical_of(declared).as_ref());
         assert_eq!(store(L::Text, "INTEGER"), None);
         assert_eq!(store(L::Float64, "TEXT"), None);
         assert_eq!(store(L::Date, "DATE"), Some(Store::Same));
@@ -147,7 +153,10 @@ mod tests {
         assert_eq!(store(L::Int32, "REAL"), Some(Store::Float));
         assert_eq!(store(L::Decimal { precision: 5, scale: 2 }, "NUMERIC(5,2)"), Some(Store::Number));
         assert_eq!(store(L::Decimal { precision: 5, scale: 2 }, "DECIMAL_TEXT(5,2)"), Some(Store::Same));
-        assert_eq!(store(L::Decimal { precision: 9, scale: 4 }, "DECIMAL_TEXT(5,2)"), Some(Store::Decimal(5, 2)));
+        assert_eq!(
+            store(L::Decimal { precision: 9, scale: 4 }, "DECIMAL_TEXT(5,2)"),
+            Some(Store::Decimal(5, 2))
+        );
         assert_eq!(store(L::Json, ""), Some(Store::Same));
     }
 }

@@ -1,4 +1,6 @@
-use hub_plugin_api::{Config, Error, ErrorKind, Result, Value as Json, arrow::array::RecordBatch, types::columns_of};
+use hub_plugin_api::{
+    Config, Error, ErrorKind, Result, Value as Json, arrow::array::RecordBatch, types::columns_of,
+};
 use rusqlite::{Statement, types::Value};
 use serde::{Deserialize, Serialize};
 
@@ -88,9 +90,12 @@ impl Parameters {
         Ok(match json {
             None | Some(Json::Null) => Self::None,
             Some(Json::Array(values)) => Self::Listed(values.iter().map(bound).collect::<Result<_>>()?),
-            Some(Json::Object(values)) => {
-                Self::Named(values.iter().map(|(name, value)| Ok((name.clone(), bound(value)?))).collect::<Result<_>>()?)
-            }
+            Some(Json::Object(values)) => Self::Named(
+                values
+                    .iter()
+                    .map(|(name, value)| Ok((name.clone(), bound(value)?)))
+                    .collect::<Result<_>>()?,
+            ),
             Some(_) => return Err(Error::config("parameters", "`parameters` must be a list or an object")),
         })
     }
@@ -111,7 +116,10 @@ impl Parameters {
         let bounds = columns.iter().zip(row.columns()).map(|(column, array)| {
             let encoder = ColumnEncoder::new(column, array)?;
             let value = encoder.value(0, &mut scratch).map_err(|reason| {
-                Error::new(ErrorKind::InvalidData, format!("Parameter `{}` cannot be bound: {reason}", column.name))
+                Error::new(
+                    ErrorKind::InvalidData,
+                    format!("Parameter `{}` cannot be bound: {reason}", column.name),
+                )
             })?;
             Bound::of(value)
         });
@@ -127,7 +135,10 @@ impl Parameters {
         if wanted == given {
             return Ok(());
         }
-        Err(Error::config("parameters", format!("The statement has {wanted} parameters, but {given} are given")))
+        Err(Error::config(
+            "parameters",
+            format!("The statement has {wanted} parameters, but {given} are given"),
+        ))
     }
 
     fn len(&self) -> usize {

@@ -1,8 +1,8 @@
 use std::{path::Path, time::Duration};
 
 use hub_plugin_api::{
-    Error, ErrorKind, Guarantee, OpenRequest, Plan, PlanDescription, PlanRequest, Position, Reader, Result, Snapshot,
-    Split, StartAt, StreamId, Value as Json, async_trait, json, types::Column,
+    Error, ErrorKind, Guarantee, OpenRequest, Plan, PlanDescription, PlanRequest, Position, Reader, Result,
+    Snapshot, Split, StartAt, StreamId, Value as Json, async_trait, json, types::Column,
 };
 use rusqlite::{Connection, OptionalExtension, Statement, types::Value};
 use serde::{Deserialize, Serialize};
@@ -51,7 +51,10 @@ pub struct SplitSpec {
 impl SplitSpec {
     /// The cursor as statements need it.
     pub fn cursor_columns(&self) -> Vec<CursorColumn> {
-        self.cursor.iter().map(|(name, binary)| CursorColumn { name: name.clone(), binary: *binary }).collect()
+        self.cursor
+            .iter()
+            .map(|(name, binary)| CursorColumn { name: name.clone(), binary: *binary })
+            .collect()
     }
 }
 
@@ -86,7 +89,8 @@ impl QueryPlan {
         let snapshot = |error| map("A snapshot of the database could not be taken", error);
         connection.execute_batch("BEGIN").map_err(snapshot)?;
         let resolved = resolve(&connection, options.sql(), &parameters)?;
-        let stream = options.stream.clone().or_else(|| options.table.clone()).or_else(|| resolved.table.clone());
+        let stream =
+            options.stream.clone().or_else(|| options.table.clone()).or_else(|| resolved.table.clone());
         let whole = SplitSpec {
             statement: options.sql().to_owned(),
             parameters,
@@ -106,7 +110,8 @@ impl QueryPlan {
             stream: StreamId::named(stream.unwrap_or_else(|| UNNAMED_STREAM.into())),
             splits: options.splits.unwrap_or(request.parallel),
         };
-        let description = if whole.cursor.is_empty() { planner.all(&whole)? } else { planner.by_cursor(whole)? };
+        let description =
+            if whole.cursor.is_empty() { planner.all(&whole)? } else { planner.by_cursor(whole)? };
         Ok(Self { config: config.clone(), description })
     }
 
@@ -129,7 +134,9 @@ impl QueryPlan {
                     "The statement, its parameters or its cursor changed since the interrupted run",
                 )
                 .with_field("statement")
-                .with_hint("Finish that run with the statement that it began with, or start with `--from-scratch`"));
+                .with_hint(
+                    "Finish that run with the statement that it began with, or start with `--from-scratch`",
+                ));
             }
             is_same &= spec.state == state && !state.is_empty();
         }
@@ -154,7 +161,11 @@ pub fn spec_of(split: &Split) -> Result<SplitSpec> {
 fn settled_fingerprint(file: &Path) -> String {
     let step = Duration::from_millis(50);
     let is_fresh = |path: &Path| {
-        let age = path.metadata().and_then(|metadata| metadata.modified()).ok().and_then(|time| time.elapsed().ok());
+        let age = path
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .ok()
+            .and_then(|time| time.elapsed().ok());
         age.is_some_and(|age| age < step)
     };
     let mut wal = file.as_os_str().to_owned();
@@ -210,8 +221,13 @@ impl Planner<'_> {
         let upto = self.tuple(&text, &spec, &[])?;
         spec.after = self.start(upto.as_ref())?;
         let (guarantee, reason) = match rereads {
-            false => (Guarantee::EffectivelyOnce, "The cursor is unique, and the run ends at a bound fixed at its start"),
-            true => (Guarantee::AtLeastOnce, "Rows whose cursor equals the last one, or is NULL, are read again"),
+            false => (
+                Guarantee::EffectivelyOnce,
+                "The cursor is unique, and the run ends at a bound fixed at its start",
+            ),
+            true => {
+                (Guarantee::AtLeastOnce, "Rows whose cursor equals the last one, or is NULL, are read again")
+            }
         };
         let carry = After { after: upto.clone().or_else(|| spec.after.clone()) };
         let mut splits = Vec::new();
@@ -257,11 +273,16 @@ impl Planner<'_> {
                 let wanted = self.request.options.list("cursor").len();
                 match after.as_ref().is_none_or(|tuple| tuple.len() == wanted) {
                     true => Ok(after),
-                    false => Err(Error::config("start_at", format!("`after` must have {wanted} values, as the cursor"))),
+                    false => Err(Error::config(
+                        "start_at",
+                        format!("`after` must have {wanted} values, as the cursor"),
+                    )),
                 }
             }
-            Some(StartAt::Time(_)) => Err(Error::config("start_at", "A query by cursor cannot start at a time")
-                .with_hint("Give a position: {\"v\": 1, \"after\": [...]}")),
+            Some(StartAt::Time(_)) => {
+                Err(Error::config("start_at", "A query by cursor cannot start at a time")
+                    .with_hint("Give a position: {\"v\": 1, \"after\": [...]}"))
+            }
         }
     }
 
@@ -274,10 +295,13 @@ impl Planner<'_> {
         }
         match self.tuple(&sql::select_null_cursor(&spec.statement, cursor), spec, &[])? {
             None => Ok(()),
-            Some(_) => Err(Error::new(ErrorKind::InvalidData, "A row has NULL in its cursor, so no run would ever find it")
-                .with_field("cursor")
-                .with_context("cursor", self.names(spec))
-                .with_hint("Take a NOT NULL column, or `cursor_ties: reread` with a destination in mode upsert")),
+            Some(_) => Err(Error::new(
+                ErrorKind::InvalidData,
+                "A row has NULL in its cursor, so no run would ever find it",
+            )
+            .with_field("cursor")
+            .with_context("cursor", self.names(spec))
+            .with_hint("Take a NOT NULL column, or `cursor_ties: reread` with a destination in mode upsert")),
         }
     }
 
@@ -296,7 +320,8 @@ impl Planner<'_> {
         let id = |index: u32| format!("range-{}-{index}", self.request.run);
         let first = spec.upto.as_ref().and_then(|tuple| tuple.first());
         let least = if self.splits > 1 { self.least(spec, cursor)? } else { None };
-        let (Some(Bound::Integer(least)), Some(Bound::Integer(greatest)), Ties::Refuse) = (least, first, spec.ties)
+        let (Some(Bound::Integer(least)), Some(Bound::Integer(greatest)), Ties::Refuse) =
+            (least, first, spec.ties)
         else {
             return Ok(vec![self.split(id(0), spec)?]);
         };
@@ -314,7 +339,8 @@ impl Planner<'_> {
 
     fn split(&self, id: String, spec: &SplitSpec) -> Result<Split> {
         let is_whole = spec.after.is_none() && spec.from.is_none() && spec.below.is_none();
-        let table = spec.table.as_deref().filter(|table| is_whole && spec.statement == sql::select_table(table));
+        let table =
+            spec.table.as_deref().filter(|table| is_whole && spec.statement == sql::select_table(table));
         Ok(Split {
             id,
             streams: vec![self.stream.clone()],
@@ -337,8 +363,10 @@ impl Planner<'_> {
             .raw_query()
             .next()
             .and_then(|row| {
-                row.map(|row| (0..count).map(|index| row.get::<_, Value>(index)).collect::<rusqlite::Result<Vec<_>>>())
-                    .transpose()
+                row.map(|row| {
+                    (0..count).map(|index| row.get::<_, Value>(index)).collect::<rusqlite::Result<Vec<_>>>()
+                })
+                .transpose()
             })
             .optional()
             .map_err(failed)?
@@ -356,7 +384,10 @@ pub fn bind_tuple(statement: &mut Statement<'_>, side: &str, tuple: &[Bound]) ->
         let failed = |error| map("A bound of the cursor could not be bound", error);
         let name = sql::bound_name(side, index);
         let place = statement.parameter_index(&name).map_err(failed)?.ok_or_else(|| {
-            Error::new(ErrorKind::PositionLost, "The stored position has more values than the cursor has columns")
+            Error::new(
+                ErrorKind::PositionLost,
+                "The stored position has more values than the cursor has columns",
+            )
         })?;
         statement.raw_bind_parameter(place, bound.value()?).map_err(failed)?;
     }
@@ -370,13 +401,18 @@ impl Plan for QueryPlan {
     }
 
     async fn open(&self, request: &OpenRequest) -> Result<Box<dyn Reader>> {
-        let position = request.position.as_ref().map(|position| position.read::<After>(POSITION_VERSION)).transpose()?;
-        let stream = request.split.streams.first().cloned().unwrap_or_else(|| StreamId::named(UNNAMED_STREAM));
-        open(&self.config, ReadRequest {
-            stream,
-            spec: spec_of(&request.split)?,
-            resume: position.and_then(|position| position.after),
-            budgets: request.budgets,
-        })
+        let position =
+            request.position.as_ref().map(|position| position.read::<After>(POSITION_VERSION)).transpose()?;
+        let stream =
+            request.split.streams.first().cloned().unwrap_or_else(|| StreamId::named(UNNAMED_STREAM));
+        open(
+            &self.config,
+            ReadRequest {
+                stream,
+                spec: spec_of(&request.split)?,
+                resume: position.and_then(|position| position.after),
+                budgets: request.budgets,
+            },
+        )
     }
 }

@@ -4,7 +4,8 @@ use std::{
 };
 
 use hub_plugin_api::{
-    Boundary, Budgets, Canceller, Error, ErrorKind, Event, Position, Reader, Result, Rows, StreamId, StreamSchema,
+    Boundary, Budgets, Canceller, Error, ErrorKind, Event, Position, Reader, Result, Rows, StreamId,
+    StreamSchema,
     arrow::{array::RecordBatch, datatypes::SchemaRef},
     async_trait,
     types::schema_of,
@@ -54,12 +55,18 @@ pub fn open(config: &ConnectionConfig, request: ReadRequest) -> Result<Box<dyn R
         .spawn(move || {
             let result = read(&config, &request, &watched, &sender);
             if let Err(error) = result {
-                let error = if watched.is_cancelled() { Error { kind: ErrorKind::Cancelled, ..error } } else { error };
+                let error = if watched.is_cancelled() {
+                    Error { kind: ErrorKind::Cancelled, ..error }
+                } else {
+                    error
+                };
                 // The host may be gone: nobody is left to tell then.
                 let _ = sender.blocking_send(Err(error));
             }
         })
-        .map_err(|error| Error::new(ErrorKind::ResourceExhausted, "No thread could be started").with_source(&error))?;
+        .map_err(|error| {
+            Error::new(ErrorKind::ResourceExhausted, "No thread could be started").with_source(&error)
+        })?;
     Ok(Box::new(QueryReader { receiver, interrupt, ended: false }))
 }
 
@@ -82,7 +89,9 @@ impl Reader for QueryReader {
                 self.ended = matches!(event, Ok(Event::End));
                 event
             }
-            Ok(None) => Err(Error::new(ErrorKind::PluginPanicked, "The reading thread ended without a result")),
+            Ok(None) => {
+                Err(Error::new(ErrorKind::PluginPanicked, "The reading thread ended without a result"))
+            }
         }
     }
 
@@ -101,7 +110,12 @@ impl Drop for QueryReader {
 type Sender = mpsc::Sender<Result<Event>>;
 
 /// Reads to the end, or until nobody listens.
-fn read(config: &ConnectionConfig, request: &ReadRequest, interrupt: &Interrupt, sender: &Sender) -> Result<()> {
+fn read(
+    config: &ConnectionConfig,
+    request: &ReadRequest,
+    interrupt: &Interrupt,
+    sender: &Sender,
+) -> Result<()> {
     let spec = &request.spec;
     let failed = |error| map("The statement failed", error).with_field("statement");
     let connection = database::open_read(config)?;
@@ -129,8 +143,11 @@ fn read(config: &ConnectionConfig, request: &ReadRequest, interrupt: &Interrupt,
         bind_tuple(&mut statement, side, bound.map(Bound::Integer).as_slice())?;
     }
     if statement.column_count() != spec.columns.len() {
-        return Err(Error::new(ErrorKind::SchemaMismatch, "The statement's columns changed since the run was planned")
-            .with_field("statement"));
+        return Err(Error::new(
+            ErrorKind::SchemaMismatch,
+            "The statement's columns changed since the run was planned",
+        )
+        .with_field("statement"));
     }
 
     let mut batch = Batch::new(request)?;
@@ -192,7 +209,16 @@ impl<'a> Batch<'a> {
     fn new(request: &'a ReadRequest) -> Result<Self> {
         let decoders = request.spec.columns.iter().map(ColumnDecoder::new).collect::<Result<_>>()?;
         let schema = schema_of(&request.spec.columns);
-        Ok(Self { request, schema, decoders, rows: 0, bytes: 0, total: 0, started: Instant::now(), is_late: false })
+        Ok(Self {
+            request,
+            schema,
+            decoders,
+            rows: 0,
+            bytes: 0,
+            total: 0,
+            started: Instant::now(),
+            is_late: false,
+        })
     }
 
     fn append(&mut self, row: &rusqlite::Row<'_>) -> Result<()> {
@@ -205,7 +231,12 @@ impl<'a> Batch<'a> {
                 let length = bytes.len() as u64;
                 if length > self.request.budgets.max_value_bytes {
                     let found = format!("{length} bytes, more than {}", self.request.budgets.max_value_bytes);
-                    return Err(misfit(self.request, index, self.total, &Misfit { found, hint: "Raise `max_value_bytes`" }));
+                    return Err(misfit(
+                        self.request,
+                        index,
+                        self.total,
+                        &Misfit { found, hint: "Raise `max_value_bytes`" },
+                    ));
                 }
                 self.bytes += length;
             }
@@ -267,10 +298,9 @@ struct TieCheck<'a> {
 impl<'a> TieCheck<'a> {
     fn new(spec: &'a SplitSpec) -> Result<Self> {
         let place = |(name, _): &(String, bool)| {
-            spec.columns
-                .iter()
-                .position(|column| column.name == *name)
-                .ok_or_else(|| Error::internal(format!("Cursor column `{name}` is not among the statement's")))
+            spec.columns.iter().position(|column| column.name == *name).ok_or_else(|| {
+                Error::internal(format!("Cursor column `{name}` is not among the statement's"))
+            })
         };
         let places: Vec<_> = spec.cursor.iter().map(place).collect::<Result<_>>()?;
         Ok(Self { spec, last: vec![Value::Null; places.len()], places, has_last: false, whole: None })
@@ -300,12 +330,14 @@ impl<'a> TieCheck<'a> {
                 (ValueRef::Text(bytes), Value::Text(text)) => {
                     text.clear();
                     text.push_str(std::str::from_utf8(bytes).map_err(|_| {
-                        Error::new(ErrorKind::InvalidData, "A text of the cursor is not UTF-8").with_field("cursor")
+                        Error::new(ErrorKind::InvalidData, "A text of the cursor is not UTF-8")
+                            .with_field("cursor")
                     })?);
                 }
                 (value, last) => {
                     *last = Value::try_from(value).map_err(|error| {
-                        Error::new(ErrorKind::InvalidData, "A value of the cursor cannot be kept").with_source(&error)
+                        Error::new(ErrorKind::InvalidData, "A value of the cursor cannot be kept")
+                            .with_source(&error)
                     })?;
                 }
             }

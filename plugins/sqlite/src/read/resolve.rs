@@ -32,8 +32,11 @@ pub fn resolve(connection: &Connection, statement: &str, parameters: &Parameters
     let failed = |error| map("The statement was refused", error).with_field("statement");
     let prepared = connection.prepare(statement).map_err(failed)?;
     if prepared.column_count() == 0 || !prepared.readonly() {
-        return Err(Error::new(ErrorKind::InvalidStatement, "The statement must be one SELECT that changes nothing")
-            .with_field("statement"));
+        return Err(Error::new(
+            ErrorKind::InvalidStatement,
+            "The statement must be one SELECT that changes nothing",
+        )
+        .with_field("statement"));
     }
     parameters.check(&prepared)?;
     let origins: Vec<_> = prepared
@@ -63,7 +66,10 @@ pub fn resolve(connection: &Connection, statement: &str, parameters: &Parameters
                 let described = describe::table(connection, &table)?;
                 tables.push((table.clone(), described));
             }
-            let described = tables.iter().find(|(known, _)| *known == table).and_then(|(_, described)| described.as_ref());
+            let described = tables
+                .iter()
+                .find(|(known, _)| *known == table)
+                .and_then(|(_, described)| described.as_ref());
             found = described.and_then(|described| described.column(&origin)).cloned();
             is_collated = connection
                 .column_metadata(Some("main"), table.as_str(), origin.as_str())
@@ -80,9 +86,10 @@ pub fn resolve(connection: &Connection, statement: &str, parameters: &Parameters
         columns.push(column);
         collated.push(is_collated);
     }
-    let whole_key = tables.iter().filter_map(|(_, table)| table.as_ref()).all(|table| {
-        table.key().len() == columns.iter().filter(|column| column.key.is_some()).count()
-    });
+    let whole_key = tables
+        .iter()
+        .filter_map(|(_, table)| table.as_ref())
+        .all(|table| table.key().len() == columns.iter().filter(|column| column.key.is_some()).count());
     if !whole_key {
         columns.iter_mut().for_each(|column| column.key = None);
     }
@@ -95,9 +102,12 @@ pub fn resolve(connection: &Connection, statement: &str, parameters: &Parameters
 fn refuse_duplicates<T>(origins: &[(String, T)]) -> Result<()> {
     for (index, (name, _)) in origins.iter().enumerate() {
         if origins[..index].iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
-            return Err(Error::new(ErrorKind::InvalidStatement, format!("The statement returns column `{name}` twice"))
-                .with_field("statement")
-                .with_hint("Give one of them another name with `as`"));
+            return Err(Error::new(
+                ErrorKind::InvalidStatement,
+                format!("The statement returns column `{name}` twice"),
+            )
+            .with_field("statement")
+            .with_hint("Give one of them another name with `as`"));
         }
     }
     Ok(())
@@ -129,14 +139,17 @@ fn sample(
             let merged = match (found.take(), class) {
                 (None, class) => class,
                 (Some(before), class) if before == class => class,
-                (Some(LogicalType::Int64 | LogicalType::Float64), LogicalType::Int64 | LogicalType::Float64) => {
-                    LogicalType::Float64
-                }
+                (
+                    Some(LogicalType::Int64 | LogicalType::Float64),
+                    LogicalType::Int64 | LogicalType::Float64,
+                ) => LogicalType::Float64,
                 _ => {
                     let name = &columns[*index].name;
                     return Err(Error::new(
                         ErrorKind::InvalidData,
-                        format!("Column `{name}` has no declared type, and its values are of several classes"),
+                        format!(
+                            "Column `{name}` has no declared type, and its values are of several classes"
+                        ),
                     )
                     .with_field("statement")
                     .with_hint(format!("Name the class in the statement: `cast(\"{name}\" as text)`")));

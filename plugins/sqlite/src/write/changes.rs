@@ -25,12 +25,22 @@ pub struct Applier<'a> {
 
 impl<'a> Applier<'a> {
     /// For a batch of changes of a table with `columns`.
-    pub fn new(connection: &'a Connection, target: &'a Target, columns: &[Column], batch: &RecordBatch) -> Result<Self> {
+    pub fn new(
+        connection: &'a Connection,
+        target: &'a Target,
+        columns: &[Column],
+        batch: &RecordBatch,
+    ) -> Result<Self> {
         let changes = Changes::of(batch)?;
         let rows = Encoded::new(target, columns, changes.rows())?;
-        let before =
-            changes.before().map(|before| Encoded::of_arrays(target, columns, before.columns())).transpose()?;
-        let key = target.key.iter().filter_map(|name| target.columns.iter().position(|column| column.name == *name));
+        let before = changes
+            .before()
+            .map(|before| Encoded::of_arrays(target, columns, before.columns()))
+            .transpose()?;
+        let key = target
+            .key
+            .iter()
+            .filter_map(|name| target.columns.iter().position(|column| column.name == *name));
         Ok(Self { connection, target, key: key.collect(), changes, rows, before })
     }
 
@@ -79,7 +89,8 @@ impl<'a> Applier<'a> {
     }
 
     fn delete(&mut self, row: usize) -> RowResult {
-        let mut statement = prepare(self.connection, &sql::delete(&self.target.table, &self.target.key_names()))?;
+        let mut statement =
+            prepare(self.connection, &sql::delete(&self.target.table, &self.target.key_names()))?;
         for (parameter, index) in self.key.iter().enumerate() {
             accepted!(self.rows.bind_one(*index, row, parameter + 1, &mut statement)?);
         }
@@ -124,8 +135,11 @@ impl<'a> Applier<'a> {
 
 fn owned(value: rusqlite::types::ValueRef<'_>) -> Result<Value> {
     Value::try_from(value).map_err(|error| {
-        hub_plugin_api::Error::new(hub_plugin_api::ErrorKind::InvalidData, "A value of the key cannot be kept")
-            .with_source(&error)
+        hub_plugin_api::Error::new(
+            hub_plugin_api::ErrorKind::InvalidData,
+            "A value of the key cannot be kept",
+        )
+        .with_source(&error)
     })
 }
 

@@ -39,11 +39,8 @@ impl Staging {
         let name = Self::name(table);
         connection.execute(sql::CREATE_STAGING_TABLE, []).map_err(failed)?;
         let own = params![table, self.pipeline, self.generation as i64, self.run as i64];
-        let is_own = connection
-            .query_row(sql::FIND_STAGING, own, |_| Ok(()))
-            .optional()
-            .map_err(failed)?
-            .is_some();
+        let is_own =
+            connection.query_row(sql::FIND_STAGING, own, |_| Ok(())).optional().map_err(failed)?.is_some();
         if is_own {
             return Ok(());
         }
@@ -91,7 +88,8 @@ impl Staging {
     }
 
     fn swap(&self, connection: &Connection, table: &str) -> Result<()> {
-        let failed = |error| map("The replaced table could not be swapped", error).with_context("table", table);
+        let failed =
+            |error| map("The replaced table could not be swapped", error).with_context("table", table);
         let name = Self::name(table);
         match describe::table(connection, table)? {
             // What is there keeps its definition, indexes, triggers and the keys that point at it.
@@ -99,7 +97,8 @@ impl Staging {
                 let staged = describe::table(connection, &name)?.ok_or_else(|| {
                     Error::new(ErrorKind::NotFound, format!("The table `{name}` with the new rows is gone"))
                 })?;
-                let columns: Vec<_> = staged.columns.iter().map(|column| column.column.name.as_str()).collect();
+                let columns: Vec<_> =
+                    staged.columns.iter().map(|column| column.column.name.as_str()).collect();
                 connection.execute(&sql::delete_all(table), []).map_err(failed)?;
                 connection.execute(&sql::copy_rows(&name, table, &columns), []).map_err(failed)?;
                 connection.execute(&sql::drop_table(&name), []).map_err(failed)?;

@@ -91,9 +91,10 @@ impl<'a> Encoded<'a> {
         let [own, fitted] = &mut self.scratch;
         let value = self.encoders[index].value(row, own).and_then(|value| column.store.fit(value, fitted));
         Ok(match value {
-            Ok(ValueRef::Null) if column.never_null => {
-                Err(Refusal::constraint(format!("Column `{}` is NULL, but NOT NULL in the table", column.name)))
-            }
+            Ok(ValueRef::Null) if column.never_null => Err(Refusal::constraint(format!(
+                "Column `{}` is NULL, but NOT NULL in the table",
+                column.name
+            ))),
             Ok(value) => Ok(value),
             Err(reason) => Err(Refusal {
                 kind: ErrorKind::InvalidData,

@@ -9,9 +9,9 @@ use hub_plugin_api::{
 use rusqlite::Connection;
 
 use super::{
+    changes::Applier,
     lane::Lane,
     options::WriteOptions,
-    changes::Applier,
     replace::Staging,
     rows::{Encoded, Refusal, execute},
     target::{self, Target},
@@ -62,7 +62,11 @@ struct Stream {
 
 impl State {
     /// Opens the file and takes the lane.
-    pub fn open(config: &ConnectionConfig, request: &WriterRequest, interrupt: Arc<Interrupt>) -> Result<Self> {
+    pub fn open(
+        config: &ConnectionConfig,
+        request: &WriterRequest,
+        interrupt: Arc<Interrupt>,
+    ) -> Result<Self> {
         let options = WriteOptions::new(&request.options)?;
         let staging = match options.mode {
             WriteMode::Replace if options.templates.is_empty() => Some(Staging::new(request)?),
@@ -94,8 +98,9 @@ impl State {
         self.interrupt.check()?;
         if !self.is_in_transaction {
             let begin = || self.connection.execute_batch("BEGIN IMMEDIATE");
-            retry_busy(self.config.busy_timeout(), &self.interrupt, begin)
-                .map_err(|error| map("The transaction could not begin", error))?;
+            retry_busy(self.config.busy_timeout(), &self.interrupt, begin).map_err(|error| {
+                self.interrupt.check().err().unwrap_or_else(|| map("The transaction could not begin", error))
+            })?;
             self.is_in_transaction = true;
             if self.options.mode == WriteMode::ApplyChanges {
                 // Changes of several tables come table by table: what points at a row may come before it.
@@ -117,7 +122,8 @@ impl State {
             WriteMode::Upsert | WriteMode::ApplyChanges => Action::Upsert,
             WriteMode::Append | WriteMode::Replace => Action::Insert,
         };
-        if is_changes && matches!(mode, WriteMode::Upsert | WriteMode::Replace) && action != Action::Templates {
+        if is_changes && matches!(mode, WriteMode::Upsert | WriteMode::Replace) && action != Action::Templates
+        {
             return Err(Error::config("mode", "A stream of changes needs mode `apply-changes`")
                 .with_context("stream", &schema.stream)
                 .with_hint("Mode `append` keeps every change as a row of its own"));
@@ -188,7 +194,9 @@ impl State {
             .streams
             .get_mut(&rows.stream)
             .filter(|stream| stream.schema_id == rows.schema_id)
-            .ok_or_else(|| Error::new(ErrorKind::Protocol, format!("Rows of `{}` came before their shape", rows.stream)))?;
+            .ok_or_else(|| {
+            Error::new(ErrorKind::Protocol, format!("Rows of `{}` came before their shape", rows.stream))
+        })?;
         let count = rows.batch.num_rows();
         let mut refuse = |row: usize, Refusal { kind, reason }: Refusal| {
             let row = stream.rows_since_flush + row as u64;
@@ -201,9 +209,9 @@ impl State {
                     Action::Upsert => sql::upsert(&target.table, &target.names(), &target.key_names()),
                     _ => sql::insert(&target.table, &target.names(), 1),
                 };
-                let mut statement = connection
-                    .prepare_cached(&text)
-                    .map_err(|error| map("The table does not take the rows", error).with_context("table", &target.table))?;
+                let mut statement = connection.prepare_cached(&text).map_err(|error| {
+                    map("The table does not take the rows", error).with_context("table", &target.table)
+                })?;
                 let mut encoded = Encoded::new(target, &stream.columns, &rows.batch)?;
                 for row in 0..count {
                     let result = match encoded.bind(row, &mut statement)? {
@@ -239,7 +247,9 @@ impl State {
         self.begin()?;
         for stream in streams {
             let table = match self.streams.get(stream) {
-                Some(known) if known.action == Action::Apply || known.action == Action::Upsert => &known.target.table,
+                Some(known) if known.action == Action::Apply || known.action == Action::Upsert => {
+                    &known.target.table
+                }
                 _ => {
                     return Err(Error::unsupported("Emptying a table in a mode other than `apply-changes`")
                         .with_context("stream", stream)

@@ -74,9 +74,14 @@ pub fn prepare(
     for (index, column) in columns.iter().enumerate() {
         sql::check_name("Column", &column.name)?;
         if columns[..index].iter().any(|other| other.name.eq_ignore_ascii_case(&column.name)) {
-            return Err(Error::new(ErrorKind::SchemaMismatch, format!("Column `{}` comes twice", column.name))
-                .with_context("table", table)
-                .with_hint("SQLite does not tell upper from lower case in names: rename one in the source's statement"));
+            return Err(Error::new(
+                ErrorKind::SchemaMismatch,
+                format!("Column `{}` comes twice", column.name),
+            )
+            .with_context("table", table)
+            .with_hint(
+                "SQLite does not tell upper from lower case in names: rename one in the source's statement",
+            ));
         }
     }
     let key = key_of(options, columns)?;
@@ -88,7 +93,9 @@ pub fn prepare(
     for (place, column) in columns.iter().enumerate() {
         let Some(found) = described.column(&column.name) else { continue };
         let mismatch = |what: String| {
-            Error::new(ErrorKind::SchemaMismatch, what).with_context("table", table).with_context("column", &column.name)
+            Error::new(ErrorKind::SchemaMismatch, what)
+                .with_context("table", table)
+                .with_context("column", &column.name)
         };
         if found.generated {
             return Err(mismatch(format!("Column `{}` is computed by the table", column.name))
@@ -99,9 +106,13 @@ pub fn prepare(
                 "Column `{}` is declared `{}`, where not every value of type {:?} has an exact place",
                 column.name, found.declared, column.logical
             ))
-            .with_hint(format!("Declare it `{}`, or cast it in the source's statement", types::declared_of(&column.logical)))
+            .with_hint(format!(
+                "Declare it `{}`, or cast it in the source's statement",
+                types::declared_of(&column.logical)
+            ))
         })?;
-        let never_null = !found.column.nullable || key.iter().any(|name| name.eq_ignore_ascii_case(&column.name));
+        let never_null =
+            !found.column.nullable || key.iter().any(|name| name.eq_ignore_ascii_case(&column.name));
         written.push(TargetColumn { place, name: found.column.name.clone(), store, never_null });
     }
     let key: Vec<String> = key
@@ -115,7 +126,8 @@ pub fn prepare(
 /// The key: the option's, else the stream's own.
 fn key_of(options: &WriteOptions, columns: &[Column]) -> Result<Vec<String>> {
     let key = if options.key.is_empty() {
-        let mut own: Vec<_> = columns.iter().filter_map(|column| Some((column.key?, column.name.clone()))).collect();
+        let mut own: Vec<_> =
+            columns.iter().filter_map(|column| Some((column.key?, column.name.clone()))).collect();
         own.sort_unstable();
         own.into_iter().map(|(_, name)| name).collect()
     } else {
@@ -191,9 +203,9 @@ fn declared_for(column: &Column, is_only_key: bool) -> String {
 
 fn note(connection: &Connection, table: &str, column: &Column, declared: &str) -> Result<()> {
     let field = serde_json::to_string(column)?;
-    connection
-        .execute(sql::PUT_TRUE_TYPE, params![table, column.name, declared, field])
-        .map_err(|error| map("The true type of a column could not be noted", error).with_context("table", table))?;
+    connection.execute(sql::PUT_TRUE_TYPE, params![table, column.name, declared, field]).map_err(
+        |error| map("The true type of a column could not be noted", error).with_context("table", table),
+    )?;
     Ok(())
 }
 
@@ -205,15 +217,17 @@ fn grow(
     described: Table,
     columns: &[Column],
 ) -> Result<Table> {
-    let missing: Vec<_> =
-        columns.iter().filter(|column| described.column(&column.name).is_none()).collect();
+    let missing: Vec<_> = columns.iter().filter(|column| described.column(&column.name).is_none()).collect();
     if missing.is_empty() || options.schema_growth == SchemaGrowth::Ignore {
         return Ok(described);
     }
     if options.schema_growth == SchemaGrowth::Fail {
-        return Err(Error::new(ErrorKind::SchemaMismatch, format!("Table `{table}` has no column `{}`", missing[0].name))
-            .with_field("schema_growth")
-            .with_hint("Add it, or set `schema_growth` to evolve or ignore"));
+        return Err(Error::new(
+            ErrorKind::SchemaMismatch,
+            format!("Table `{table}` has no column `{}`", missing[0].name),
+        )
+        .with_field("schema_growth")
+        .with_hint("Add it, or set `schema_growth` to evolve or ignore"));
     }
     let failed = |error| map("A column could not be added", error).with_context("table", table);
     connection.execute(sql::CREATE_COLUMNS_TABLE, []).map_err(failed)?;
@@ -226,5 +240,6 @@ fn grow(
         connection.execute(&sql::add_column(table, &definition), []).map_err(failed)?;
         note(connection, table, column, &definition.declared)?;
     }
-    describe::table(connection, table)?.ok_or_else(|| Error::internal("The table that was grown is not there"))
+    describe::table(connection, table)?
+        .ok_or_else(|| Error::internal("The table that was grown is not there"))
 }

@@ -31,7 +31,8 @@ struct Given {
 /// # Errors
 /// [`hub_plugin_api::ErrorKind::InvalidConfig`] for another shape, and for a `{{column}}` where no value can stand.
 pub fn read(statements: Option<&Value>) -> Result<Vec<Template>> {
-    let Some(statements) = statements.filter(|given| given.as_array().is_none_or(|list| !list.is_empty())) else {
+    let Some(statements) = statements.filter(|given| given.as_array().is_none_or(|list| !list.is_empty()))
+    else {
         return Ok(Vec::new());
     };
     let given: Vec<Given> = serde_json::from_value(statements.clone()).map_err(|error| {
@@ -41,7 +42,10 @@ pub fn read(statements: Option<&Value>) -> Result<Vec<Template>> {
         .into_iter()
         .map(|Given { on, statement }| {
             let on = on.parse().map_err(|_| {
-                Error::config("statements", format!("`on` must be insert, update, delete or snapshot, not `{on}`"))
+                Error::config(
+                    "statements",
+                    format!("`on` must be insert, update, delete or snapshot, not `{on}`"),
+                )
             })?;
             let (sql, columns) = bind_values(&statement)?;
             Ok(Template { on, sql, columns })
@@ -99,14 +103,21 @@ fn quoted(text: &str, quote: char) -> usize {
 /// Fails unless each statement is one that changes something, and its columns are the stream's.
 pub fn check(connection: &Connection, templates: &[Template], columns: &[Column]) -> Result<()> {
     for template in templates {
-        let refuse = |what: String| Error::config("statements", what).with_context("statement", &template.sql);
+        let refuse =
+            |what: String| Error::config("statements", what).with_context("statement", &template.sql);
         let statement = connection.prepare(&template.sql).map_err(|error| {
-            map("The statement was refused", error).with_field("statements").with_context("statement", &template.sql)
+            map("The statement was refused", error)
+                .with_field("statements")
+                .with_context("statement", &template.sql)
         })?;
         if statement.readonly() || statement.parameter_count() != template.columns.len() {
-            return Err(refuse("The statement must change rows, and take its values by `{{column}}` only".into()));
+            return Err(refuse(
+                "The statement must change rows, and take its values by `{{column}}` only".into(),
+            ));
         }
-        if let Some(missing) = template.columns.iter().find(|name| !columns.iter().any(|one| one.name == **name)) {
+        if let Some(missing) =
+            template.columns.iter().find(|name| !columns.iter().any(|one| one.name == **name))
+        {
             return Err(refuse(format!("The stream has no column `{missing}`")));
         }
     }
@@ -125,7 +136,8 @@ pub fn run(
     if !templates.iter().any(|template| template.on == op) {
         return Ok(Err(Refusal::constraint(format!("`statements` has none for `{op}`"))));
     }
-    let point = |text: &str| connection.execute_batch(text).map_err(|error| map("A row could not be written", error));
+    let point =
+        |text: &str| connection.execute_batch(text).map_err(|error| map("A row could not be written", error));
     // A row is written by all of its statements or by none.
     point("SAVEPOINT hub_row")?;
     let result = run_each(connection, templates, op, target, encoded, row)?;
@@ -171,7 +183,8 @@ mod tests {
 
     #[test]
     fn placeholders_become_parameters() {
-        let (sql, columns) = bind_values("insert into \"a\"\"b\" values ({{x}}, {{ y z }}, 'it''s') -- end").unwrap();
+        let (sql, columns) =
+            bind_values("insert into \"a\"\"b\" values ({{x}}, {{ y z }}, 'it''s') -- end").unwrap();
         assert_eq!(sql, "insert into \"a\"\"b\" values (?, ?, 'it''s') -- end");
         assert_eq!(columns, ["x", "y z"]);
     }
@@ -189,7 +202,11 @@ mod tests {
             "update t set a = {{x",
             "update t set a = ?",
         ] {
-            assert_eq!(bind_values(statement).unwrap_err().field.as_deref(), Some("statements"), "{statement}");
+            assert_eq!(
+                bind_values(statement).unwrap_err().field.as_deref(),
+                Some("statements"),
+                "{statement}"
+            );
         }
     }
 }

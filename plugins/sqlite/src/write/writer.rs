@@ -27,7 +27,10 @@ impl SqliteWriter {
             last: state.lane.last.clone(),
             guarantee: Guarantee::EffectivelyOnce,
             reason: "Rows and commit token are stored in one transaction".into(),
-            idempotent: matches!(state.mode(), WriteMode::Upsert | WriteMode::Replace | WriteMode::ApplyChanges),
+            idempotent: matches!(
+                state.mode(),
+                WriteMode::Upsert | WriteMode::Replace | WriteMode::ApplyChanges
+            ),
         };
         Ok(Self { start, state: Arc::new(Mutex::new(state)), interrupt })
     }
@@ -37,7 +40,10 @@ impl SqliteWriter {
         work: impl FnOnce(&mut State) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let state = Arc::clone(&self.state);
-        join(tokio::task::spawn_blocking(move || work(&mut state.lock().unwrap_or_else(PoisonError::into_inner)))).await
+        join(tokio::task::spawn_blocking(move || {
+            work(&mut state.lock().unwrap_or_else(PoisonError::into_inner))
+        }))
+        .await
     }
 }
 
