@@ -184,6 +184,32 @@ fn run_ends_with_a_summary() {
 }
 
 #[test]
+fn run_with_refused_rows_that_are_kept_ends_with_its_code() {
+    let cli = Cli::new();
+    let make = |file: &str, statements: &str| {
+        rusqlite::Connection::open(cli.path(file)).unwrap().execute_batch(statements).unwrap();
+    };
+    make(
+        "from.db",
+        "create table t (id integer primary key not null, v integer); insert into t values (1, 1), (2, 200), (3, 3)",
+    );
+    make("to.db", "create table t (id integer primary key not null, v integer check (v < 100))");
+    let pipeline = |on_rejected: &str| {
+        format!(
+            "version: 1\nname: refused\nsource:\n  connector: sqlite\n  config: {{ file: from.db }}\n  options: {{ \
+             table: t, cursor: [id] }}\ndestination:\n  connector: sqlite\n  config: {{ file: to.db }}\n  options: {{ \
+             table: t }}\non_rejected: {on_rejected}\nretry: {{ attempts: 1 }}\n"
+        )
+    };
+    cli.write("stop.yaml", &pipeline("stop"));
+    cli.write("dead_letter.yaml", &pipeline("dead_letter"));
+    let connectors = cli.environment.plugins.to_string_lossy().into_owned();
+    let call =
+        |file: &str| cli.call(&["run", file, "--plugin-dir", &connectors]).replace(&connectors, "[plugins]");
+    assert_shows("refused", &format!("{}\n{}", call("stop.yaml"), call("dead_letter.yaml")));
+}
+
+#[test]
 fn run_tells_its_events_as_json_lines_and_its_failure_once() {
     let cli = Cli::new();
     cli.pipeline("good", "behaviour: good", 1000);
