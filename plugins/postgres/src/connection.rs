@@ -71,11 +71,6 @@ impl Session {
         &self.client
     }
 
-    /// The driver's session, for a transaction.
-    pub fn client_mut(&mut self) -> &mut Client {
-        &mut self.client
-    }
-
     /// Runs statements that give no rows back.
     ///
     /// # Errors

@@ -4,8 +4,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use connector_postgres::Postgres;
 use hub_plugin_api::{
-    Boundary, Budgets, Config, Connection, Connector, Context, Error, Event, HostContext, Level, LogRecord, Metric,
-    OpenRequest, PlanRequest, Position, Reader, Result, Secret, Spill, Split, StreamSchema, Value,
+    Boundary, Budgets, Config, Connection, Connector, Context, Error, Event, HostContext, Level, LogRecord,
+    Metric, OpenRequest, PlanRequest, Position, Reader, Result, Secret, Spill, Split, StreamSchema, Value,
     arrow::{array::RecordBatch, compute::concat_batches, datatypes::SchemaRef},
     json,
 };
@@ -190,4 +190,52 @@ pub async fn read(connection: &dyn Connection, options: Value) -> Result<Vec<Rea
 /// The only split of a statement.
 pub async fn read_statement(connection: &dyn Connection, statement: &str) -> Result<Read> {
     Ok(read(connection, json!({ "statement": statement })).await?.remove(0))
+}
+
+/// A schema of a test's own.
+pub struct Schema {
+    pub server: Server,
+    pub name: String,
+}
+
+impl Schema {
+    pub async fn new(purpose: &str) -> Self {
+        let (server, name) = (Server::get(), format!("read_{purpose}_{}", std::process::id()));
+        server.run(&format!("drop schema if exists {name} cascade; create schema {name}")).await;
+        Self { server, name }
+    }
+
+    /// Runs statements with the schema in the search path.
+    pub async fn run(&self, statements: &str) {
+        self.server.run(&format!("set search_path to {}; {statements}", self.name)).await;
+    }
+}
+
+/// Plans, reads every split, and hands back what the next run continues from.
+pub async fn read_run(
+    connection: &dyn Connection,
+    request: &PlanRequest,
+) -> Result<(Vec<Read>, Option<Value>)> {
+    let plan = connection.plan(request).await?;
+    let (description, mut reads) = (plan.description(), Vec::new());
+    for split in &description.splits {
+        reads.push(drain(&mut *plan.open(&open_request(split, None)).await?).await?);
+    }
+    Ok((reads, description.carry))
+}
+
+/// A column of whole numbers over reads.
+pub fn numbers(reads: &[Read], column: &str) -> Vec<i64> {
+    use hub_plugin_api::arrow::{
+        array::AsArray,
+        compute::cast,
+        datatypes::{DataType, Int64Type},
+    };
+    let batches = reads.iter().flat_map(|read| &read.batches);
+    batches
+        .flat_map(|batch| {
+            let array = cast(batch.column_by_name(column).unwrap(), &DataType::Int64).unwrap();
+            array.as_primitive::<Int64Type>().values().to_vec()
+        })
+        .collect()
 }

@@ -125,6 +125,9 @@ impl Planner<'_> {
             let parts = cut(&range, &self.bounds(cursor.columns[0], &range).await?);
             splits.extend(parts.into_iter().enumerate().map(|(index, part)| ("range", index, part)));
         }
+        if range.through.is_none() && last.is_none() && !has_nulls {
+            splits.push(("range", 0, Range { empty: true, ..range.clone() }));
+        }
         if has_nulls {
             let nulls = Range { columns: cursor.names.clone(), nulls: true, ..Range::default() };
             splits.push(("nulls", 0, nulls));
@@ -330,7 +333,7 @@ impl Plan for QueryPlan {
         let split = split
             .ok_or_else(|| Error::internal(format!("Split `{}` is not of this plan", request.split.id)))?;
         let mut range = Range::from_opaque(&split.opaque)?;
-        let cursor = self.cursor.as_ref().filter(|_| !range.nulls);
+        let cursor = self.cursor.as_ref().filter(|_| !range.nulls && !range.empty);
         let end = match (cursor, &range.through) {
             (Some(cursor), Some(through)) => {
                 // The last row of a range that ends inside the run is not known before it is read.

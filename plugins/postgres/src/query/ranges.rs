@@ -27,6 +27,9 @@ pub struct Range {
     /// Instead: the rows that have null in one of the columns.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub nulls: bool,
+    /// Instead: no row. It stands for a table without any, whose columns are wanted all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub empty: bool,
 }
 
 impl Range {
@@ -57,6 +60,9 @@ impl Range {
             shape.position(name).ok_or_else(missing)
         };
         let places = self.columns.iter().map(place).collect::<Result<Vec<_>>>()?;
+        if self.empty {
+            return Ok(Selection { condition: vec!["false".into()], order: Vec::new() });
+        }
         if self.nulls {
             return Ok(Selection { condition: vec![null_condition(&places)], order: Vec::new() });
         }

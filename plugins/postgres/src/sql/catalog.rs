@@ -39,9 +39,6 @@ pub const FREE_SESSIONS: &str = "SELECT pg_catalog.current_setting('max_connecti
     - pg_catalog.current_setting('superuser_reserved_connections')::int8 \
     - (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity a WHERE a.backend_type = 'client backend')";
 
-/// The process that serves the session, and the port that it sees the client at.
-pub const PROCESS: &str = "SELECT pg_catalog.pg_backend_pid()";
-
 /// Rights to write. In: schema, table. Out: the schema exists, USAGE and CREATE on it; the table exists, and INSERT,
 /// UPDATE, DELETE, SELECT and TRUNCATE on it.
 pub const WRITE_RIGHTS: &str = "SELECT n.oid IS NOT NULL, \

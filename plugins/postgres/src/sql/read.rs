@@ -7,13 +7,20 @@ use crate::types::Cast;
 const INNER: &str = "q";
 
 /// How the column at this place is called there. The user's names may be there twice, or be empty.
+///
+/// Always with the name of the table: a cast keeps its column's name, so `ORDER BY c1` alone would order by the text of
+/// `c1::text`.
 pub fn inner_column(index: usize) -> String {
+    format!("{INNER}.{}", inner_name(index))
+}
+
+fn inner_name(index: usize) -> String {
     format!("c{}", index + 1)
 }
 
 /// A statement of the user's as a table of `columns` columns.
 fn from_clause(statement: &str, columns: usize) -> String {
-    let names: Vec<_> = (0..columns).map(inner_column).collect();
+    let names: Vec<_> = (0..columns).map(inner_name).collect();
     format!("FROM (\n{statement}\n) AS {INNER}({})", names.join(", "))
 }
 

@@ -102,3 +102,131 @@ fn too_large(column: &str, bytes: usize, most: usize) -> Error {
     )
     .with_hint("Raise `max_value_bytes`, or leave the column out of the statement")
 }
+
+#[cfg(test)]
+mod tests {
+    use hub_plugin_api::{
+        arrow::{
+            array::{Array, AsArray},
+            datatypes::{Int64Type, TimestampMicrosecondType},
+        },
+        types::{Column, LogicalType, Unit, schema_of},
+    };
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn decoder(columns: &[(LogicalType, Wire)]) -> RowDecoder {
+        let named = columns
+            .iter()
+            .enumerate()
+            .map(|(index, (logical, _))| Column::new(format!("c{index}"), logical.clone()).with_infinity());
+        let wires: Vec<_> = columns.iter().map(|(_, wire)| wire.clone()).collect();
+        RowDecoder::new(schema_of(&named.collect::<Vec<_>>()), &wires, 1000).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn rows_become_columns_and_batches_start_anew(
+            batches in prop::collection::vec(
+                prop::collection::vec((any::<Option<i64>>(), any::<Option<String>>()), 0..50), 1..4,
+            ),
+        ) {
+            let mut decoder = decoder(&[(LogicalType::Int64, Wire::Int8), (LogicalType::Text, Wire::Text)]);
+            for rows in &batches {
+                for (number, text) in rows {
+                    let number = number.map(i64::to_be_bytes);
+                    decoder.append([number.as_ref().map(|bytes| &bytes[..]), text.as_ref().map(|text| text.as_bytes())]).unwrap();
+                }
+                prop_assert_eq!(decoder.rows(), rows.len());
+                let batch = decoder.finish().unwrap();
+                let numbers = batch.column(0).as_primitive::<Int64Type>();
+                let texts = batch.column(1).as_string::<i32>();
+                for (index, (number, text)) in rows.iter().enumerate() {
+                    prop_assert_eq!(numbers.is_valid(index).then(|| numbers.value(index)), *number);
+                    prop_assert_eq!(texts.is_valid(index).then(|| texts.value(index)), text.as_deref());
+                }
+                prop_assert_eq!((batch.num_rows(), decoder.rows(), decoder.bytes()), (rows.len(), 0, 0));
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_a_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            let timestamp = LogicalType::Timestamp { unit: Unit::Microsecond, utc: true };
+            let list = LogicalType::List(Box::new(LogicalType::Int32));
+            for column in [
+                (LogicalType::Boolean, Wire::Bool),
+                (LogicalType::Decimal { precision: 38, scale: 9 }, Wire::Decimal { precision: 38, scale: 9 }),
+                (LogicalType::DecimalText { precision: None, scale: None }, Wire::DecimalText),
+                (LogicalType::Json, Wire::Jsonb),
+                (LogicalType::Date, Wire::Date),
+                (LogicalType::Time(Unit::Microsecond), Wire::Time),
+                (timestamp, Wire::Timestamp),
+                (LogicalType::Interval, Wire::Interval),
+                (LogicalType::Uuid, Wire::Uuid),
+                (list, Wire::List(Box::new(Wire::Int4))),
+            ] {
+                let mut decoder = decoder(&[column]);
+                if decoder.append([Some(&bytes[..])]).is_ok() {
+                    let _ = decoder.finish();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn value_that_cannot_be_carried_names_its_column() {
+        let cases: [(LogicalType, Wire, Vec<u8>, &str); 6] = [
+            (LogicalType::Text, Wire::Text, vec![b'a'; 1001], "A value of column `c0` has `1001` bytes"),
+            (
+                LogicalType::Time(Unit::Microsecond),
+                Wire::Time,
+                86_400_000_000i64.to_be_bytes().into(),
+                "24:00:00",
+            ),
+            (LogicalType::Interval, Wire::Interval, [&[0x7f][..], &[0xff; 15]].concat(), "nanoseconds"),
+            (
+                LogicalType::Timestamp { unit: Unit::Microsecond, utc: false },
+                Wire::Timestamp,
+                (i64::MAX - 1).to_be_bytes().into(),
+                "later than can be carried",
+            ),
+            (LogicalType::Int32, Wire::Int4, vec![1], "1 bytes where its type has 4"),
+            (
+                LogicalType::List(Box::new(LogicalType::Date)),
+                Wire::List(Box::new(Wire::Date)),
+                [1, 0, 1082, 1, 1, 4, i32::MAX].iter().flat_map(|part: &i32| part.to_be_bytes()).collect(),
+                "infinite",
+            ),
+        ];
+        for (logical, wire, bytes, text) in cases {
+            let error = decoder(&[(logical, wire)]).append([Some(&bytes[..])]).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::InvalidData);
+            assert!(error.message.contains("`c0`") && error.message.contains(text), "{error}");
+        }
+    }
+
+    #[test]
+    fn text_that_is_not_utf8_is_refused_with_its_column() {
+        let mut decoder = decoder(&[(LogicalType::Text, Wire::Text)]);
+        decoder.append([Some(&[0xc3][..])]).unwrap();
+        decoder.append([Some(&[0xa9][..])]).unwrap();
+        let error = decoder.finish().unwrap_err();
+        assert_eq!(
+            (error.kind, error.message.as_str()),
+            (ErrorKind::InvalidData, "Column `c0`: a text is not UTF-8")
+        );
+    }
+
+    #[test]
+    fn infinities_stay_the_extremes() {
+        let timestamp = LogicalType::Timestamp { unit: Unit::Microsecond, utc: true };
+        let mut decoder = decoder(&[(timestamp, Wire::Timestamp)]);
+        for micros in [i64::MIN, i64::MAX, 0] {
+            decoder.append([Some(&micros.to_be_bytes()[..])]).unwrap();
+        }
+        let batch = decoder.finish().unwrap();
+        let values = batch.column(0).as_primitive::<TimestampMicrosecondType>().values().to_vec();
+        assert_eq!(values, [i64::MIN, i64::MAX, 946_684_800_000_000]);
+    }
+}

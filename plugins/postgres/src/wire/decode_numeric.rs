@@ -4,8 +4,6 @@ use std::io::Write;
 
 use hub_plugin_api::arrow::datatypes::i256;
 
-use super::decode_column::Input;
-
 const NEGATIVE: u16 = 0x4000;
 const NAN: u16 = 0xc000;
 const INFINITY: u16 = 0xd000;
@@ -173,5 +171,100 @@ pub(super) fn write_text(numeric: &Numeric<'_>, out: &mut Vec<u8>) {
             power -= 1;
         }
         out.truncate(end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A number as the server sends it: groups of four digits to both sides of the point, without zero groups at the
+    /// ends.
+    fn send(negative: bool, digits: &str, scale: usize) -> Vec<u8> {
+        let padded = format!("{digits:0>width$}", width = scale + 1);
+        let (whole, fraction) = padded.split_at(padded.len() - scale);
+        let whole = format!("{whole:0>width$}", width = whole.len().div_ceil(4) * 4);
+        let fraction = format!("{fraction:0<width$}", width = fraction.len().div_ceil(4) * 4);
+        let joined = format!("{whole}{fraction}");
+        let mut groups: Vec<u16> = joined
+            .as_bytes()
+            .chunks(4)
+            .map(|group| std::str::from_utf8(group).unwrap().parse().unwrap())
+            .collect();
+        let mut weight = (whole.len() / 4) as i16 - 1;
+        while groups.first() == Some(&0) {
+            groups.remove(0);
+            weight -= 1;
+        }
+        while groups.last() == Some(&0) {
+            groups.pop();
+        }
+        if groups.is_empty() {
+            weight = 0;
+        }
+        let sign = if negative && !groups.is_empty() { NEGATIVE } else { 0 };
+        let head = [groups.len() as u16, weight.cast_unsigned(), sign, scale as u16];
+        head.iter().chain(&groups).flat_map(|part| part.to_be_bytes()).collect()
+    }
+
+    fn text(wire: &[u8]) -> String {
+        let mut out = Vec::new();
+        write_text(&Numeric::parse(wire).unwrap(), &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_come_back_digit_by_digit(
+            negative: bool, digits in "[1-9][0-9]{0,37}", scale in 0usize..=38,
+        ) {
+            let value: i128 = digits.parse().unwrap();
+            let value = if negative { -value } else { value };
+            let wire = send(negative, &digits, scale);
+            let numeric = Numeric::parse(&wire).unwrap();
+            prop_assert_eq!(to_i128(&numeric, 38, scale as u8).unwrap(), value);
+            prop_assert_eq!(to_i256(&numeric, 76, scale as u8).unwrap(), i256::from_i128(value));
+            // One digit less is refused rather than rounded, unless it is a zero.
+            if scale > 0 {
+                let shorter = to_i128(&numeric, 38, scale as u8 - 1);
+                prop_assert_eq!(shorter.ok(), (value % 10 == 0).then_some(value / 10));
+            }
+            let padded = format!("{digits:0>width$}", width = scale + 1);
+            let (whole, fraction) = padded.split_at(padded.len() - scale);
+            let point = if scale > 0 { "." } else { "" };
+            let sign = if negative { "-" } else { "" };
+            prop_assert_eq!(text(&wire), format!("{sign}{whole}{point}{fraction}"));
+        }
+
+        #[test]
+        fn long_numbers_fit_256_bits(digits in "[1-9][0-9]{0,75}", scale in 0usize..=76) {
+            let wire = send(false, &digits, scale);
+            let found = to_i256(&Numeric::parse(&wire).unwrap(), 76, scale as u8).unwrap();
+            prop_assert_eq!(found.to_string(), digits);
+        }
+
+        #[test]
+        fn bytes_that_are_no_number_are_refused_or_read_and_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..30)) {
+            if let Ok(numeric) = Numeric::parse(&bytes) {
+                let _ = to_i128(&numeric, 38, 10);
+                let _ = to_i256(&numeric, 76, 10);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_carried_as_text_only() {
+        for (sign, name) in [(NAN, "NaN"), (INFINITY, "Infinity"), (NEGATIVE_INFINITY, "-Infinity")] {
+            let wire: Vec<u8> = [0, 0, sign, 0].iter().flat_map(|part: &u16| part.to_be_bytes()).collect();
+            let numeric = Numeric::parse(&wire).unwrap();
+            assert_eq!(text(&wire), name);
+            assert_eq!(
+                to_i128(&numeric, 5, 2).unwrap_err(),
+                format!("`{name}` cannot be carried as decimal(5,2)")
+            );
+            assert!(to_i256(&numeric, 76, 2).is_err());
+        }
     }
 }
