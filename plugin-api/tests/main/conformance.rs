@@ -159,6 +159,15 @@ fn a_rule_can_be_picked() {
     );
 }
 
+/// As over a library: the connector that is tested is not the one that the subject has.
+#[test]
+fn a_connector_from_elsewhere_is_run_in_the_surroundings_of_the_subject() {
+    let (good, bad) = (MemorySubject::new(Fault::None), MemorySubject::new(Fault::CheckIsHappyWithAnything));
+    let loaded = hub_plugin_api::ffi::loopback(bad.connector()).unwrap();
+    let report = Suite::new(good).loaded(loaded).only(&["manifest_valid", "check_truthful"]).run();
+    assert_eq!(report.failed(), ["check_truthful"]);
+}
+
 /// A subject that forgets a hook breaks the rules that need it: nothing is skipped in silence.
 struct Forgetful(MemorySubject);
 
