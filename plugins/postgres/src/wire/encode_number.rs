@@ -31,7 +31,7 @@ pub(super) fn fits_scale(value: i128, scale: u32, kept: i32) -> bool {
     if dropped <= 0 || value == 0 {
         return true;
     }
-    u32::try_from(dropped).ok().and_then(power).is_some_and(|unit| value.unsigned_abs() % unit == 0)
+    u32::try_from(dropped).ok().and_then(power).is_some_and(|unit| value.unsigned_abs().is_multiple_of(unit))
 }
 
 /// Appends length and value of `value` × 10^-`scale`.

@@ -67,8 +67,7 @@ impl PostgresWriter {
     async fn bisect_changes(&mut self, parts: &[Part], places: &[Place]) -> Result<()> {
         // The whole was refused already.
         let middle = places.len() / 2;
-        let mut ranges =
-            if middle == 0 { vec![0..places.len()] } else { vec![middle..places.len(), 0..middle] };
+        let mut ranges = vec![middle..places.len(), 0..middle];
         while let Some(range) = ranges.pop() {
             if range.is_empty() {
                 continue;
@@ -315,8 +314,7 @@ impl<'a> Ways<'a> {
 /// The batch with the key that the writer goes by in its schema.
 fn with_key(batch: &RecordBatch, key: &[String]) -> Result<RecordBatch> {
     let schema = batch.schema();
-    if changes::row_schema(&schema).fields().len() > 0 && hub_plugin_api::types::key_columns(&schema) == *key
-    {
+    if hub_plugin_api::types::key_columns(&schema) == *key {
         return Ok(batch.clone());
     }
     let fields = schema.fields().iter().map(|field| {

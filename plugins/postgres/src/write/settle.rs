@@ -264,7 +264,8 @@ impl PostgresWriter {
     /// Finds the rows at fault by halves, in order; all others are taken.
     async fn bisect(&mut self, index: usize, segment: &Segment) -> Result<()> {
         let rows = segment.rows();
-        let mut ranges = vec![0..rows.len()];
+        // The last range is the next.
+        let mut ranges = Vec::from([0..rows.len()]);
         while let Some(range) = ranges.pop() {
             if range.is_empty() {
                 continue;

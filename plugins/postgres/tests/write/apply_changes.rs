@@ -244,3 +244,47 @@ async fn appended_changes_are_a_log() {
     assert_eq!(writer.schema(&announce("t")).await.unwrap_err().field.as_deref(), Some("mode"));
     server.done().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn statements_take_changes_with_the_row_as_it_was() {
+    let server = Server::new().await;
+    server.run("create table log (n serial, what text, id bigint, old bigint, v text)").await;
+    let log = |what: &str, values: &str| {
+        let statement =
+            format!("insert into {}.log (what, id, old, v) values ('{what}', {values})", server.schema);
+        hub_plugin_api::json!({ "on": what, "statement": statement })
+    };
+    let statements = hub_plugin_api::json!([
+        log("insert", "{{id}}, null, {{w}}"),
+        log("update", "{{id}}, {{__before.id}}, {{v}}"),
+    ]);
+    let mut writer = server.writer(Config::new().with("statements", statements.clone())).await;
+    writer.schema(&announce("t")).await.unwrap();
+    let changes = [put("snapshot", 1, "a", "x"), insert(2, "b", "y"), rekey(2, 3, "c"), update_v(1, "d")];
+    writer.write(rows("t", 0, &changes)).await.unwrap();
+    assert_eq!(writer.flush().await.unwrap().rejected, []);
+    // What was not sent cannot be bound: null would be another value.
+    let missing = Change { unchanged: 0b10, ..update(1, "", "z") };
+    writer.write(rows("t", 4, &[missing])).await.unwrap();
+    let report = writer.flush().await.unwrap();
+    assert_eq!(report.rejected[0].kind, ErrorKind::InvalidData);
+    assert!(report.rejected[0].reason.contains("did not send column `v`"), "{}", report.rejected[0].reason);
+    // A kind of change without a statement is not left out in silence.
+    let error = writer.write(rows("t", 5, &[delete(1)])).await.unwrap_err();
+    assert_eq!(error.field.as_deref(), Some("statements"));
+    drop(writer);
+    let mut writer = server.writer(Config::new().with("statements", statements.clone())).await;
+    writer.schema(&announce("t")).await.unwrap();
+    writer.write(rows("t", 0, &changes)).await.unwrap();
+    assert_eq!(writer.truncate(&[StreamId::named("t")]).await.unwrap_err().kind, ErrorKind::Unsupported);
+    drop(writer);
+    let mut writer = server.writer(Config::new().with("statements", statements)).await;
+    writer.schema(&announce("t")).await.unwrap();
+    writer.write(rows("t", 0, &changes)).await.unwrap();
+    writer.commit(&token(1)).await.unwrap();
+    assert_eq!(
+        server.rows("select what, id, old, v from log order by n").await,
+        ["insert|1|NULL|x", "insert|2|NULL|y", "update|3|2|c", "update|1|NULL|d"]
+    );
+    server.done().await;
+}

@@ -214,3 +214,24 @@ async fn streams_that_take_turns_keep_all_their_rows() {
     }
     server.done().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_writer_that_waits_for_a_lock_can_be_cancelled() {
+    let server = Server::new().await;
+    server.run("create table people (id bigint primary key, name text)").await;
+    server.run("begin; lock table people").await;
+    let stream = people();
+    let mut writer = server.writer(Config::new()).await;
+    writer.schema(&stream.announce()).await.unwrap();
+    let canceller = writer.canceller();
+    let waiting = tokio::spawn(async move { writer.write(some(&people(), 0..10)).await });
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    assert!(!waiting.is_finished());
+    canceller.cancel();
+    let error =
+        tokio::time::timeout(std::time::Duration::from_secs(1), waiting).await.unwrap().unwrap().unwrap_err();
+    assert!(matches!(error.kind, ErrorKind::TimedOut | ErrorKind::Cancelled), "{error}");
+    server.run("commit").await;
+    assert_eq!(server.rows("select count(*) from people").await, ["0"]);
+    server.done().await;
+}

@@ -4,6 +4,7 @@ mod apply_changes;
 mod delivery;
 mod modes;
 mod replace;
+mod round_trip;
 mod server;
 mod templates;
 mod types;

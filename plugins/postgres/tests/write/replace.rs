@@ -123,3 +123,31 @@ async fn the_same_run_goes_on_and_another_begins_anew() {
     assert_eq!(server.rows("select id from t order by id").await, ["50", "51", "52"]);
     server.done().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn rows_that_the_table_would_refuse_are_found_before_the_end() {
+    let server = Server::new().await;
+    server
+        .run(
+            "create table t (n int generated always as identity, id int primary key, v text check (v <> 'v3'), \
+                             twice int generated always as (id * 2) stored);
+             insert into t (id, v) values (1, 'old'), (2, 'old')",
+        )
+        .await;
+    let stream = stream();
+    let mut writer = server.writer(Config::new().with("mode", "replace")).await;
+    writer.schema(&stream.announce()).await.unwrap();
+    writer.write(rows(&stream, 1..6)).await.unwrap();
+    writer.write(rows(&stream, 5..7)).await.unwrap();
+    let report = writer.flush().await.unwrap();
+    assert_eq!(report.rejected.iter().map(|one| one.row).collect::<Vec<_>>(), [2, 5]);
+    writer.commit(&token(1)).await.unwrap();
+    writer.finish(&token(2)).await.unwrap();
+    assert_eq!(
+        server.rows("select id, twice from t order by id").await,
+        ["1|2", "2|4", "4|8", "5|10", "6|12"]
+    );
+    // Columns that the stream does not bring go on where the table's own sequence was.
+    assert_eq!(server.rows("select min(n), count(distinct n) from t").await, ["3|5"]);
+    server.done().await;
+}
