@@ -143,11 +143,14 @@ impl Drop for Database {
         config.dbname("postgres");
         let (runtime, name) = (&self.runtime, &self.name);
         // A test that fails is no reason to panic again.
-        let dropped = runtime.block_on(timeout(LIMIT, async {
-            let (client, connection) = config.connect(NoTls).await?;
-            tokio::spawn(connection);
-            client.batch_execute(&format!("drop database {name} with (force)")).await
-        }));
+        let dropped = runtime.block_on(async {
+            let drop_it = async {
+                let (client, connection) = config.connect(NoTls).await?;
+                tokio::spawn(connection);
+                client.batch_execute(&format!("drop database {name} with (force)")).await
+            };
+            timeout(LIMIT, drop_it).await
+        });
         if !matches!(dropped, Ok(Ok(()))) {
             eprintln!("warning: The database `{name}` was not dropped: {dropped:?}");
         }
