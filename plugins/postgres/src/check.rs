@@ -12,7 +12,7 @@ use crate::{
     config::{Settings, SslMode},
     connection::Session,
     query::ServerInfo,
-    sql::identifier,
+    sql::{catalog, identifier},
 };
 
 const NETWORK: &str = "network";
@@ -43,6 +43,13 @@ pub async fn check(
         return Ok(());
     }
     let Some(session) = log_in(settings, context, &mut report).await? else { return Ok(()) };
+    if shares_process(settings, context, &session).await {
+        let error = Error::new(ErrorKind::Unsupported, "Two sessions at a time share one process of the server")
+            .with_field("host")
+            .with_hint("A pooler in transaction mode loses what a session sets: connect to the server itself, or pool by session");
+        report.step(CheckStep::failed(ACCESS, &error));
+        return Ok(());
+    }
     let server = match ServerInfo::of(&session).await {
         Ok(server) => server,
         Err(error) => {
@@ -56,6 +63,16 @@ pub async fn check(
         reading::check(settings, &session, server, request, &mut report).await;
     }
     Ok(())
+}
+
+/// Whether a pooler gives a session's process away while the session is idle. When a second session cannot be opened,
+/// that is not known; later steps say what is wrong.
+async fn shares_process(settings: &Settings, context: &Context, first: &Session) -> bool {
+    let process = async |session: &Session| -> Option<i32> {
+        session.work(session.client().query_one(catalog::PROCESS, &[])).await.ok()?.try_get(0).ok()
+    };
+    let Ok(second) = Session::open(settings, context).await else { return false };
+    matches!((process(first).await, process(&second).await), (Some(first), Some(second)) if first == second)
 }
 
 /// Hands over steps in their order.

@@ -93,3 +93,36 @@ impl Connection for PostgresConnection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hub_plugin_api::{Group, ParameterKind, json};
+
+    use super::*;
+
+    #[test]
+    fn manifest_is_valid_and_its_standard_parameters_are_those_of_a_form() {
+        let spec = Postgres.spec();
+        spec.check().unwrap();
+        let standard = spec.parameters.iter().filter(|parameter| parameter.group == Group::Standard);
+        let found: Vec<_> = standard.map(|one| (one.label.as_str(), one.default.clone())).collect();
+        let expected = [
+            ("Host", Some(json!("localhost"))),
+            ("Port", Some(json!(5432))),
+            ("Username", Some(json!("postgres"))),
+            ("Password", None),
+            ("Database", Some(json!("postgres"))),
+            ("SSL Mode", Some(json!("disable"))),
+            ("Connect To Replica", Some(json!(false))),
+        ];
+        assert_eq!(found, expected);
+        for parameter in &spec.parameters[..found.len()] {
+            assert_eq!(parameter.id, parameter.label.to_lowercase().replace(' ', "_"));
+        }
+        let ParameterKind::Dropdown(modes) = &spec.parameters[5].kind else {
+            panic!("SSL Mode is a dropdown")
+        };
+        let labels: Vec<_> = modes.iter().map(|(id, label)| (id.as_str(), label.as_str())).collect();
+        assert_eq!(labels, [("disable", "Disable"), ("require", "Require"), ("verify-full", "Verify Full")]);
+    }
+}

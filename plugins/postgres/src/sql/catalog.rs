@@ -34,10 +34,13 @@ pub const UNREADABLE: &str = "SELECT n.nspname::text, c.relname::text, \
     AND NOT (pg_catalog.has_schema_privilege(n.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT')) \
     ORDER BY 1, 2";
 
-/// Free places for sessions of roles without privileges.
+/// Free places for sessions of roles without privileges. Every role may see these counters, unlike the sessions.
 pub const FREE_SESSIONS: &str = "SELECT pg_catalog.current_setting('max_connections')::int8 \
     - pg_catalog.current_setting('superuser_reserved_connections')::int8 \
-    - (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_activity a WHERE a.backend_type = 'client backend')";
+    - (SELECT pg_catalog.sum(d.numbackends) FROM pg_catalog.pg_stat_database d)::int8";
+
+/// The server's process behind a session.
+pub const PROCESS: &str = "SELECT pg_catalog.pg_backend_pid()";
 
 /// Rights to write. In: schema, table. Out: the schema exists, USAGE and CREATE on it; the table exists, and INSERT,
 /// UPDATE, DELETE, SELECT and TRUNCATE on it.
