@@ -214,3 +214,12 @@ impl Catalog for Registry {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn readme_shows_the_example_as_it_is_compiled() {
+        let readme = include_str!("../../README.md");
+        assert!(readme.contains(include_str!("../examples/embed.rs").trim_end()));
+    }
+}

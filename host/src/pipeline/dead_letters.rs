@@ -8,11 +8,14 @@ use arrow::{
 use hub_plugin_api::{Error, ErrorKind, FlushReport, Rejected, RejectedRow, Result, Rows, StreamId};
 use serde_json::{Map, Value};
 
-use super::{Side, channel::batch_bytes};
+use super::{Side, channel::batch_bytes, parked::Parked};
 use crate::store::DeadLetter;
 
 /// Rows are flushed when this many bytes of them are kept for the case that one is refused.
 const MAX_KEPT_BYTES: u64 = 8 << 20;
+
+/// Why a change is put aside that nobody refused.
+pub(crate) const PARKED: &str = "An earlier change of this row was refused";
 
 /// Collects refused rows until they are stored. Keeps what was written since the last flush: the destination names a
 /// refused row only by its number.
@@ -21,6 +24,7 @@ pub(crate) struct DeadLetters {
     kept: BTreeMap<StreamId, Vec<RecordBatch>>,
     kept_bytes: u64,
     letters: Vec<DeadLetter>,
+    parked: Parked,
     /// Since the last commit.
     ordinal: u64,
 }
@@ -49,15 +53,42 @@ impl DeadLetters {
     pub(crate) fn flushed(&mut self, report: &FlushReport, token: TokenNumber) -> Result<()> {
         for rejected in &report.rejected {
             let row = self.row(rejected)?;
-            let letter = self.letter(
-                token,
-                (&rejected.stream, Side::Destination, rejected.kind, &rejected.reason),
-                (row_json(&row)?, Some(row_ipc(&row)?)),
-            );
-            self.letters.push(letter);
+            self.parked.park(&rejected.stream.to_string(), &row)?;
+            self.keep_row(&rejected.stream, &row, rejected.kind, &rejected.reason, token)?;
         }
         self.kept.clear();
         self.kept_bytes = 0;
+        Ok(())
+    }
+
+    /// Takes what an earlier attempt put aside: later changes of those rows are put aside too.
+    pub(crate) fn restore(&mut self, letter: &DeadLetter) -> Result<()> {
+        self.parked.restore(letter)
+    }
+
+    /// Takes the changes of rows that had one refused, and answers how many there were; `rows` keeps the others.
+    pub(crate) fn park(&mut self, rows: &mut Rows, token: TokenNumber) -> Result<u64> {
+        let (kept, parked) = self.parked.split(&rows.stream.to_string(), &rows.batch)?;
+        rows.batch = kept;
+        let Some(parked) = parked else { return Ok(0) };
+        for row in 0..parked.num_rows() {
+            let row = parked.slice(row, 1);
+            self.keep_row(&rows.stream, &row, ErrorKind::ConstraintViolated, PARKED, token)?;
+        }
+        Ok(parked.num_rows() as u64)
+    }
+
+    fn keep_row(
+        &mut self,
+        stream: &StreamId,
+        row: &RecordBatch,
+        kind: ErrorKind,
+        reason: &str,
+        token: TokenNumber,
+    ) -> Result<()> {
+        let content = (row_json(row)?, Some(row_ipc(row)?));
+        let letter = self.letter(token, (stream, Side::Destination, kind, reason), content);
+        self.letters.push(letter);
         Ok(())
     }
 
@@ -165,8 +196,14 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::{
-        array::{ArrayRef, Int64Array},
+        array::{ArrayRef, Int64Array, StringArray, StructArray, new_null_array},
+        buffer::NullBuffer,
+        datatypes::DataType,
         ipc::reader::StreamReader,
+    };
+    use hub_plugin_api::{
+        changes::{BEFORE, OP, change_schema},
+        types::{Column, LogicalType},
     };
 
     use super::*;
@@ -197,5 +234,61 @@ mod tests {
         let mut reader = StreamReader::try_new(taken[0].arrow_ipc.as_deref().unwrap(), None).unwrap();
         assert_eq!(reader.next().unwrap().unwrap(), rows(&[3]).batch);
         assert_eq!(letters.flushed(&report(0), token).unwrap_err().kind, ErrorKind::Protocol);
+    }
+
+    fn change(op: &str, key: i64, before: Option<i64>) -> Rows {
+        let columns = [Column::new("id", LogicalType::Int64).key(0)];
+        let schema = change_schema(&columns);
+        let arrays = schema.fields().iter().map(|field| -> ArrayRef {
+            match field.name().as_str() {
+                "id" => Arc::new(Int64Array::from(vec![key])),
+                OP => Arc::new(StringArray::from(vec![op])),
+                BEFORE => {
+                    let DataType::Struct(fields) = field.data_type() else { unreachable!() };
+                    let ids: ArrayRef = Arc::new(Int64Array::from(vec![before]));
+                    let valid = NullBuffer::from(vec![before.is_some()]);
+                    Arc::new(StructArray::new(fields.clone(), vec![ids], Some(valid)))
+                }
+                _ => new_null_array(field.data_type(), 1),
+            }
+        });
+        let batch = RecordBatch::try_new(Arc::clone(&schema), arrays.collect()).unwrap();
+        Rows { stream: StreamId::named("t"), schema_id: 0, batch }
+    }
+
+    #[test]
+    fn later_changes_of_a_refused_row_are_put_aside_also_after_a_restart() {
+        let token = TokenNumber { lane: 0, generation: 1, n: 1 };
+        let mut letters = DeadLetters::default();
+        letters.keep(&change("insert", 7, None));
+        letters.flushed(&report(0), token).unwrap();
+        let mut after_restart = DeadLetters::default();
+        for letter in letters.take() {
+            after_restart.restore(&letter).unwrap();
+        }
+        for mut letters in [letters, after_restart] {
+            // Key 7 becomes 8, so 8 is put aside as well; 9 is another row.
+            for (mut rows, parked) in [
+                (change("update", 8, Some(7)), 1),
+                (change("update", 8, None), 1),
+                (change("delete", 7, Some(7)), 1),
+                (change("insert", 9, None), 0),
+            ] {
+                assert_eq!(letters.park(&mut rows, token).unwrap(), parked);
+                assert_eq!(rows.batch.num_rows() as u64, 1 - parked);
+            }
+            let taken = letters.take();
+            assert_eq!(taken.len(), 3);
+            assert!(taken.iter().all(|letter| letter.reason == PARKED));
+        }
+    }
+
+    #[test]
+    fn rows_that_are_no_changes_are_never_put_aside_for_another() {
+        let token = TokenNumber { lane: 0, generation: 1, n: 1 };
+        let mut letters = DeadLetters::default();
+        letters.keep(&rows(&[1]));
+        letters.flushed(&report(0), token).unwrap();
+        assert_eq!(letters.park(&mut rows(&[1]), token).unwrap(), 0);
     }
 }

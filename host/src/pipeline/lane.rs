@@ -1,3 +1,5 @@
+mod letters;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, mpsc::SyncSender},
@@ -6,15 +8,15 @@ use std::{
 
 use arrow::datatypes::SchemaRef;
 use hub_plugin_api::{
-    CommitToken, Error, ErrorKind, Event, OpenRequest, Plan, Rejected, Result, Rows, SplitProgress, StreamId,
+    CommitToken, Error, ErrorKind, Event, OpenRequest, Plan, Result, Rows, SplitProgress, StreamId,
     StreamSchema, Writer, types,
 };
 use pollster::block_on;
 
 use super::{
-    OnRejected, PipelineSpec, RunEvent, Side, StopSignal,
+    OnRejected, PipelineSpec, RunEvent, StopSignal,
     channel::{Channel, Doorbell, Item},
-    dead_letters::{DeadLetters, TokenNumber, refused},
+    dead_letters::DeadLetters,
     endpoint::Endpoint,
     lane_reader::{LaneReader, State},
     progress::{CommitCount, Progress},
@@ -136,6 +138,9 @@ impl Lane {
 
     fn move_rows(&mut self) -> Result<LaneEnd> {
         let attempt = Arc::clone(&self.attempt);
+        if attempt.spec.on_rejected == OnRejected::DeadLetter {
+            self.restore_letters()?;
+        }
         let mut stopping_since = None;
         loop {
             attempt.stop.check()?;
@@ -317,76 +322,21 @@ impl Lane {
         reader.state = State::Open;
         self.needs_commit = true;
         self.attempt.progress.read(&reader.split.id, count, bytes);
-        self.count.rows += count;
-        self.count.bytes += bytes;
-        *self.count.streams.entry(rows.stream.clone()).or_default() += count;
-        let rows = Rows { schema_id, ..rows };
+        let mut rows = Rows { schema_id, ..rows };
         let keep = self.attempt.spec.on_rejected == OnRejected::DeadLetter;
+        let parked = if keep { self.park(&mut rows)? } else { 0 };
+        self.count.rows += count - parked;
+        self.count.bytes += bytes;
+        *self.count.streams.entry(rows.stream.clone()).or_default() += count - parked;
+        if parked == count {
+            return Ok(());
+        }
         if keep {
             self.letters.keep(&rows);
         }
         block_on(self.writer.write(rows)).map_err(|error| self.attempt.destination.describe(error))?;
         if keep && self.letters.wants_flush() {
             self.flush()?;
-        }
-        Ok(())
-    }
-
-    fn take_rejected(&mut self, index: usize, rejected: &Rejected) -> Result<()> {
-        self.readers[index].state = State::Open;
-        let reason = self.attempt.source.masks.text(&rejected.reason);
-        if self.attempt.spec.on_rejected == OnRejected::Stop {
-            return Err(refused(ErrorKind::InvalidData, Side::Source, &rejected.stream, None, &reason, 0));
-        }
-        let rejected = Rejected { reason: reason.clone(), ..rejected.clone() };
-        self.letters.refused_by_source(&rejected, self.next_token_number());
-        self.count.dead_letters += 1;
-        self.needs_commit = true;
-        let (stream, kind) = (rejected.stream, ErrorKind::InvalidData);
-        self.attempt.emit(RunEvent::Rejected { stream, side: Side::Source, kind, reason });
-        Ok(())
-    }
-
-    fn next_token_number(&self) -> TokenNumber {
-        TokenNumber { lane: self.lane, generation: self.attempt.generation, n: self.token.n + 1 }
-    }
-
-    /// Sends what the writer buffers, and makes what it refuses durable in the store.
-    fn flush(&mut self) -> Result<()> {
-        let attempt = Arc::clone(&self.attempt);
-        let mut report =
-            block_on(self.writer.flush()).map_err(|error| attempt.destination.describe(error))?;
-        for rejected in &mut report.rejected {
-            rejected.reason = attempt.destination.masks.text(&rejected.reason);
-        }
-        if let (OnRejected::Stop, Some(first)) = (attempt.spec.on_rejected, report.rejected.first()) {
-            let more = report.rejected.len() - 1;
-            return Err(refused(
-                first.kind,
-                Side::Destination,
-                &first.stream,
-                Some(first.row),
-                &first.reason,
-                more,
-            ));
-        }
-        self.letters.flushed(&report, self.next_token_number())?;
-        for rejected in report.rejected {
-            self.count.dead_letters += 1;
-            self.count.rows = self.count.rows.saturating_sub(1);
-            if let Some(rows) = self.count.streams.get_mut(&rejected.stream) {
-                *rows = rows.saturating_sub(1);
-            }
-            attempt.emit(RunEvent::Rejected {
-                stream: rejected.stream,
-                side: Side::Destination,
-                kind: rejected.kind,
-                reason: rejected.reason,
-            });
-        }
-        let letters = self.letters.take();
-        if !letters.is_empty() {
-            attempt.store.save_dead_letters(&attempt.spec.name, &letters)?;
         }
         Ok(())
     }

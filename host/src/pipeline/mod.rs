@@ -11,6 +11,7 @@ mod lane;
 mod lane_reader;
 mod masks;
 mod options;
+mod parked;
 mod plan;
 mod prepare;
 mod progress;

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use hub_plugin_api::{ErrorKind, Snapshot};
 
 use super::{
@@ -220,35 +218,27 @@ fn store_that_is_lost_stops_and_the_destination_can_be_trusted() {
     assert_eq!((summary.generation, summary.rows), (2, 100));
 }
 
+/// Runs until so many rows were taken from the source, and then asks to stop.
+fn run_until(stage: &Stage, wanted: u64) -> crate::pipeline::RunSummary {
+    let stop = super::StopSignal::new();
+    let for_events = stop.clone();
+    let on_event = move |event| {
+        if matches!(event, RunEvent::Progress { rows, .. } if rows >= wanted) && !for_events.is_requested() {
+            for_events.request();
+        }
+    };
+    stage.hub().run(&stage.spec, &RunOptions::default(), &stop, on_event).unwrap()
+}
+
 #[test]
 fn stop_signal_commits_what_was_read() {
+    // A commit of the stream's rows is far from due.
     let stage = Stage::new(Source { stream: Some(vec![-1, -2, -3]), ..Source::default() });
-    let stop = super::StopSignal::new();
-    let (for_thread, destination) = (stop.clone(), stage.memory.destination.clone());
-    let thread = std::thread::spawn(move || {
-        while destination.lock().unwrap().rows.len() < 100 {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        // The three of the stream are read by then, and far from a commit that is due.
-        std::thread::sleep(Duration::from_millis(200));
-        for_thread.request();
-    });
-    let summary = stage.hub().run(&stage.spec, &RunOptions::default(), &stop, |_| {}).unwrap();
-    thread.join().unwrap();
-    assert_eq!(summary.outcome, crate::pipeline::Outcome::Stopped);
-    assert_eq!(summary.rows, 103);
+    let summary = run_until(&stage, 103);
+    assert_eq!((summary.outcome, summary.rows), (crate::pipeline::Outcome::Stopped, 103));
     stage.memory.source.lock().unwrap().stream = Some(vec![-1, -2, -3, -4]);
-    let stop = super::StopSignal::new();
-    let (for_thread, source) = (stop.clone(), stage.memory.source.clone());
-    let thread = std::thread::spawn(move || {
-        while source.lock().unwrap().opened.len() < 3 {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        std::thread::sleep(Duration::from_millis(200));
-        for_thread.request();
-    });
-    let summary = stage.hub().run(&stage.spec, &RunOptions::default(), &stop, |_| {}).unwrap();
-    thread.join().unwrap();
+    let summary = run_until(&stage, 1);
     assert_eq!((summary.rows, summary.run), (1, 1), "a stopped run goes on as the same run");
     assert_eq!(stage.memory.source.lock().unwrap().opened, ["s0-1", "stream", "stream"]);
+    assert_eq!(stage.rows(), [vec![-4, -3, -2, -1], numbers(100)].concat());
 }

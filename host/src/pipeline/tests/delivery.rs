@@ -3,7 +3,10 @@ use std::time::{Duration, Instant};
 use hub_plugin_api::{Guarantee, Snapshot};
 
 use super::{Stage, StopSignal, memory::Source, numbers};
-use crate::pipeline::{Outcome, RunEvent, RunOptions};
+use crate::{
+    pipeline::{Outcome, RunEvent, RunOptions},
+    store::LaneState,
+};
 
 #[test]
 fn second_run_moves_only_what_is_new() {
@@ -110,15 +113,16 @@ fn idle_source_advances_in_the_store_without_a_commit() {
     let mut stage = Stage::new(Source { snapshot: Snapshot::New, ..source });
     stage.spec.commit.every_ms = 50;
     let stop = StopSignal::new();
-    let (for_events, started) = (stop.clone(), Instant::now());
-    stage
-        .hub()
-        .run(&stage.spec, &RunOptions::default(), &stop, move |_| {
-            if started.elapsed() > Duration::from_millis(700) {
-                for_events.request();
-            }
-        })
-        .unwrap();
+    let (for_events, hub, started) = (stop.clone(), stage.hub(), Instant::now());
+    let on_event = move |_| {
+        let is_stored = |lane: &LaneState| lane.splits.contains_key("stream");
+        let stored = hub.store().lanes("numbers").unwrap().get(&0).is_some_and(is_stored);
+        if (stored || started.elapsed() > Duration::from_secs(20)) && !for_events.is_requested() {
+            for_events.request();
+        }
+    };
+    stage.hub().run(&stage.spec, &RunOptions::default(), &stop, on_event).unwrap();
+    assert!(started.elapsed() < Duration::from_secs(20), "the position was stored only at the end");
     let store = stage.hub().store().lanes("numbers").unwrap();
     let position = store[&0].splits["stream"].position.clone().unwrap();
     assert_eq!(position.as_value()["at"], 1000);
