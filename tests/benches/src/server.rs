@@ -49,7 +49,7 @@ impl Server {
         if let Some(libraries) = &self.libraries {
             command.env("LD_LIBRARY_PATH", libraries);
         }
-        command.stdin(Stdio::null());
+        command.env("PGOPTIONS", "-c client_min_messages=warning").stdin(Stdio::null());
         command
     }
 
