@@ -32,7 +32,7 @@ impl ConnectionHandle {
         Ok(Self { endpoint: Arc::new(host.connect(&spec, strategy, &purpose)?), spec })
     }
 
-    /// Makes whatever this connection is doing return with an error, from any thread.
+    /// Makes whatever this connection is doing return with an error, from any thread. It takes no calls after that.
     pub fn cancel(&self) {
         self.endpoint.stop.cancel();
     }

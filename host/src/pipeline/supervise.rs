@@ -23,7 +23,7 @@ use crate::plugins::Task;
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 
 /// How often events are looked for, and the stop signal.
-const NAP: Duration = Duration::from_millis(50);
+const NAP: Duration = Duration::from_millis(20);
 
 /// How long lanes that were cancelled are listened to, before they are given up one by one: longer than a lane itself
 /// waits for its readers.
