@@ -1,6 +1,6 @@
 //! Statements of the writer. Names are quoted, values bound; types come quoted from the catalogue.
 
-use super::identifier;
+use super::{identifier, literal};
 use crate::wire::encode_plan::ColumnPlan;
 
 /// The number of a row in a staging table.
@@ -275,6 +275,17 @@ pub(crate) const STAGING_TABLES: &str = "SELECT c.relname::text FROM pg_catalog.
 /// What the names of staging tables start with: binds pipeline and table.
 pub(crate) const STAGING_PREFIX: &str = "SELECT '__hub_replace_' || pg_catalog.left(pg_catalog.md5(pg_catalog.length($1) || ':' || $1 || $2), 16) || '_'";
 
+/// The staging tables of a schema and their comments.
+pub(crate) const STAGING_NOTES: &str = "SELECT c.relname::text, pg_catalog.obj_description(c.oid, 'pg_class') \
+     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+     WHERE n.nspname = $1 AND c.relkind = 'r' AND pg_catalog.starts_with(c.relname::text, '__hub_replace_') \
+     AND pg_catalog.obj_description(c.oid, 'pg_class') IS NOT NULL ORDER BY c.oid";
+
+/// Gives a table a comment.
+pub(crate) fn comment_on(table: &str, comment: &str) -> String {
+    format!("COMMENT ON TABLE {table} IS {}", literal(comment))
+}
+
 /// Makes an empty table that takes and refuses the same rows as another.
 pub(crate) fn create_like(table: &str, other: &str) -> String {
     format!(
@@ -341,6 +352,7 @@ mod tests {
             rename_table(table, "a\"b"),
             rename_constraint(table, "a\"b", "c\"d"),
             move_all(table, stage, &["id".into(), "a\"b".into()]),
+            comment_on(table, "it's \\ {\"a\": 1}"),
         ];
         insta::assert_snapshot!(statements.join("\n"));
     }

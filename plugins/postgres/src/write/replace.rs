@@ -1,9 +1,11 @@
 //! Mode `replace`: rows gather in a staging table, which takes the table's place in one step at the end.
 //!
 //! The staging table is an ordinary one, because its rows are durable with the tokens of their commits. Its name tells
-//! pipeline, table and run: what an older run left behind is dropped.
+//! pipeline, table and run: what an older run left behind is dropped. Its comment tells the same in words, so that a
+//! run that stopped right before its end is ended by a writer that no stream told of its tables.
 
 use hub_plugin_api::{Result, WriterRequest};
+use serde::{Deserialize, Serialize};
 
 use super::{catalog::TargetTable, options::WriteOptions};
 use crate::{connection::Session, error, sql};
@@ -12,13 +14,22 @@ use crate::{connection::Session, error, sql};
 pub(super) struct Staging {
     pipeline: String,
     run: u64,
-    /// The tables that are replaced, and the columns that their streams bring.
-    tables: Vec<(String, Vec<String>)>,
+}
+
+/// The comment of a staging table.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Note {
+    pipeline: String,
+    run: u64,
+    /// The table that is replaced.
+    table: String,
+    /// The columns that the stream brings: the others of a table that exists get the defaults of that table.
+    columns: Vec<String>,
 }
 
 impl Staging {
     pub(super) fn new(request: &WriterRequest) -> Self {
-        Self { pipeline: request.pipeline.clone(), run: request.run, tables: Vec::new() }
+        Self { pipeline: request.pipeline.clone(), run: request.run }
     }
 
     /// What the names of staging tables of every run start with. The server hashes, so that the name is the same
@@ -35,7 +46,7 @@ impl Staging {
 
     /// The name of the staging table for a table; drops those of other runs. It is a copy of the table where that
     /// exists, else the writer makes it like any other.
-    pub(super) async fn prepare(&mut self, session: &Session, schema: &str, table: &str) -> Result<String> {
+    pub(super) async fn prepare(&self, session: &Session, schema: &str, table: &str) -> Result<String> {
         let client = session.client();
         let prefix = self.prefix(session, table).await?;
         let name = format!("{prefix}{}", self.run);
@@ -58,10 +69,35 @@ impl Staging {
         Ok(name)
     }
 
-    /// The columns that a stream brings: the others of a table that exists get the defaults of that table.
-    pub(super) fn set_columns(&mut self, table: &str, columns: Vec<String>) {
-        self.tables.retain(|(name, _)| name != table);
-        self.tables.push((table.to_owned(), columns));
+    /// Writes down what the staging table is for.
+    pub(super) async fn note(
+        &self,
+        session: &Session,
+        stage: &str,
+        table: &str,
+        columns: Vec<String>,
+    ) -> Result<()> {
+        let (pipeline, run) = (self.pipeline.clone(), self.run);
+        let note = Note { pipeline, run, table: table.to_owned(), columns };
+        let comment = sql::comment_on(stage, &serde_json::to_string(&note)?);
+        session.run(&comment, "Could not note what a staging table is for").await
+    }
+
+    /// The staging tables of this run, by name.
+    async fn noted(&self, session: &Session, schema: &str) -> Result<Vec<(String, Note)>> {
+        let failed = |error| error::from_driver("Could not list staging tables", &error);
+        let mut noted = Vec::new();
+        for row in session.client().query(sql::STAGING_NOTES, &[&schema]).await.map_err(failed)? {
+            let (name, note): (String, String) =
+                (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
+            match serde_json::from_str::<Note>(&note) {
+                Ok(note) if note.pipeline == self.pipeline && note.run == self.run => {
+                    noted.push((name, note))
+                }
+                _ => {}
+            }
+        }
+        Ok(noted)
     }
 
     /// Puts every staging table in the place of its table, in the open transaction. A table that exists is emptied and
@@ -72,19 +108,20 @@ impl Staging {
         let doing = "Could not put the new rows in place";
         let failed = |error| error::from_driver(doing, &error);
         let mut filled = Vec::new();
-        for (table, columns) in &self.tables {
-            let name = format!("{}{}", self.prefix(session, table).await?, self.run);
-            let (stage, quoted) = (sql::qualified(schema, &name), sql::qualified(schema, table));
-            client.execute(sql::LOCK_NAME, &[&stage]).await.map_err(failed)?;
+        // The other lanes of the run wait, and find nothing left to do.
+        let lock = format!("{} {}", self.pipeline, self.run);
+        client.execute(sql::LOCK_NAME, &[&lock]).await.map_err(failed)?;
+        for (name, Note { table, columns, .. }) in self.noted(session, &options.schema).await? {
+            let (stage, quoted) = (sql::qualified(schema, &name), sql::qualified(schema, &table));
             let Some(staged) = TargetTable::find(client, &options.schema, &name).await? else {
-                // Another lane of this run has swapped it already.
                 continue;
             };
-            if TargetTable::find(client, &options.schema, table).await?.is_some() {
+            if TargetTable::find(client, &options.schema, &table).await?.is_some() {
                 filled.push((stage, quoted, columns));
                 continue;
             }
-            session.run(&sql::rename_table(&stage, table), doing).await?;
+            session.run(&sql::rename_table(&stage, &table), doing).await?;
+            session.run(&format!("COMMENT ON TABLE {quoted} IS NULL"), doing).await?;
             // The key's constraint and index carry the staging table's name.
             for row in client.query(sql::PRIMARY_KEY, &[&staged.oid]).await.map_err(failed)? {
                 let constraint: String = row.try_get(0).map_err(failed)?;

@@ -265,7 +265,7 @@ impl PostgresWriter {
     async fn bisect(&mut self, index: usize, segment: &Segment) -> Result<()> {
         let rows = segment.rows();
         // The last range is the next.
-        let mut ranges = Vec::from([0..rows.len()]);
+        let mut ranges: Vec<_> = std::iter::once(0..rows.len()).collect();
         while let Some(range) = ranges.pop() {
             if range.is_empty() {
                 continue;

@@ -137,6 +137,8 @@ impl PostgresWriter {
         if let Some(table) = known {
             self.settle_table(table).await?;
         }
+        // An open COPY takes the session.
+        self.close().await?;
         // Without rows under way the table is made at once: other lanes do not wait for the first commit.
         let alone = !self.in_transaction;
         self.begin().await?;
@@ -177,7 +179,7 @@ impl PostgresWriter {
         }
         let table = self.options.table_of(&schema.stream).to_owned();
         super::options::check_name("table", &table)?;
-        let name = match &mut self.staging {
+        let name = match &self.staging {
             Some(staging) => staging.prepare(&self.session, &self.options.schema, &table).await?,
             None => table.clone(),
         };
@@ -190,8 +192,9 @@ impl PostgresWriter {
             earlier: known.map(|table| self.tables[table].shape.columns.as_slice()),
         };
         let shape = builder.shape(schema).await?;
-        if let Some(staging) = &mut self.staging {
-            staging.set_columns(&table, shape.plan.iter().map(|plan| plan.name.clone()).collect());
+        if let Some(staging) = &self.staging {
+            let columns = shape.plan.iter().map(|plan| plan.name.clone()).collect();
+            staging.note(&self.session, &shape.destination, &table, columns).await?;
         }
         Ok(shape)
     }

@@ -151,3 +151,34 @@ async fn rows_that_the_table_would_refuse_are_found_before_the_end() {
     assert_eq!(server.rows("select min(n), count(distinct n) from t").await, ["3|5"]);
     server.done().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_run_that_stopped_right_before_its_end_is_ended_without_its_streams() {
+    let server = Server::new().await;
+    server.run("create table \"a'b\" (id int, v text); insert into \"a'b\" values (-1, 'old')").await;
+    let options = || Config::new().with("mode", "replace");
+    let streams = [stream(), Stream { id: hub_plugin_api::StreamId::named("a'b"), ..stream() }];
+    let mut writer = server.writer(options()).await;
+    for stream in &streams {
+        writer.schema(&stream.announce()).await.unwrap();
+        writer.write(rows(stream, 0..10)).await.unwrap();
+    }
+    writer.commit(&token(1)).await.unwrap();
+    drop(writer);
+    // Another run's writer leaves it alone; this run's next one has nothing to read, and ends it.
+    let mut request = server.request(options());
+    (request.run, request.lane) = (7, 3);
+    let mut other = token(1);
+    (other.run, other.lane) = (7, 3);
+    server.connection.writer(&request).await.unwrap().finish(&other).await.unwrap();
+    assert_eq!(server.rows("select v from \"a'b\"").await, ["old"]);
+    let mut writer = server.writer(options()).await;
+    writer.finish(&token(2)).await.unwrap();
+    assert_eq!(
+        server.rows("select count(*) from t union all select count(*) from \"a'b\"").await,
+        ["10", "10"]
+    );
+    assert_eq!(server.rows("select obj_description('t'::regclass)").await, ["NULL"]);
+    assert_eq!(server.rows(LEFT).await, ["0"]);
+    server.done().await;
+}
