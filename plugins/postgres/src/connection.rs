@@ -144,6 +144,10 @@ fn driver_config(settings: &Settings, password: Option<&Secret>) -> tokio_postgr
         .dbname(&settings.database)
         .application_name(&settings.application_name)
         .connect_timeout(settings.connect_timeout())
+        // A server that has vanished is noticed within a minute and a half, not after hours.
+        .keepalives_idle(Duration::from_secs(60))
+        .keepalives_interval(Duration::from_secs(10))
+        .keepalives_retries(3)
         .ssl_mode(match settings.ssl_mode {
             _ if settings.is_unix_socket() => DriverSslMode::Disable,
             SslMode::Disable => DriverSslMode::Disable,

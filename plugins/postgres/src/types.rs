@@ -86,7 +86,12 @@ impl Reading {
 
     /// As the server writes it: what is carried for every type without a form of its own, and on request for any.
     pub fn opaque(of: &Type) -> Self {
-        let cast = if *of == Type::INET { Cast::InetOutput } else { Cast::Text };
+        let cast = match *of {
+            Type::INET => Cast::InetOutput,
+            // Their cast to text drops blanks at the end.
+            Type::BPCHAR => Cast::None,
+            _ => Cast::Text,
+        };
         let (type_name, vendor_name) = (of.name().to_owned(), ENGINE.to_owned());
         Self {
             logical: LogicalType::Opaque { type_name, vendor_name, binary: false },

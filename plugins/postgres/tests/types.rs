@@ -156,6 +156,17 @@ fn value_that_cannot_be_carried_stops_the_run_and_names_column_and_way_out() {
 }
 
 #[test]
+fn blanks_of_a_char_stay_when_it_is_carried_as_the_server_writes_it() {
+    run(async {
+        let connection = Server::get().connection().await;
+        let options = json!({ "statement": "select 'ab'::char(4) as v", "as_text": ["v"] });
+        let read = read(&*connection, options).await.unwrap().remove(0);
+        let columns = columns_of(&read.arrow()).unwrap();
+        assert_eq!(cell(&columns[0], read.one().column(0), 0).unwrap(), "text ab  ");
+    });
+}
+
+#[test]
 fn array_of_several_dimensions_is_carried_as_the_server_writes_it_on_request() {
     run(async {
         let connection = Server::get().connection().await;
