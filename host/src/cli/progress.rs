@@ -54,7 +54,7 @@ impl Progress {
             RunEvent::Progress { rows, bytes, committed_rows, elapsed_ms, .. } => {
                 let at = Duration::from_millis(*elapsed_ms);
                 self.samples.push_back(Sample { at, rows: *rows, bytes: *bytes });
-                while self.samples.len() > 2 && at.saturating_sub(self.samples[1].at) >= RATE_WINDOW {
+                while self.samples.len() > 2 && at.saturating_sub(self.samples[0].at) > RATE_WINDOW {
                     self.samples.pop_front();
                 }
                 self.show(*rows, *bytes, *committed_rows, at);

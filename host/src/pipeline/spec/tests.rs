@@ -1,6 +1,7 @@
 use std::{fmt::Write, fs, path::Path};
 
 use hub_plugin_api::{ConnectorSpec, Parameter, Role, Secret, Strategy, json};
+use proptest::prelude::*;
 
 use super::*;
 
@@ -200,4 +201,21 @@ fn schema_holds_the_connectors_parameters() {
     assert_eq!(side["properties"]["config"]["required"], json!(["username"]));
     assert_eq!(side["allOf"][0]["then"]["properties"]["options"]["required"], json!(["statement"]));
     insta::assert_json_snapshot!(connector_schema(&server()));
+}
+
+proptest! {
+    /// Whatever a slip of the hand makes of a good file: it is read, or something is said about it.
+    #[test]
+    fn every_edit_is_read_or_explained(at in 0..GOOD.len(), length in 0..12_usize, text in "[ -~\n\t]{0,6}") {
+        let mut edited = GOOD.to_owned();
+        edited.replace_range(at..(at + length).min(GOOD.len()), &text);
+        if let Err(error) = read(&edited) {
+            prop_assert!(!error.problems.is_empty());
+            let lines = edited.lines().count() as u64 + 1;
+            for problem in &error.problems {
+                prop_assert!(!problem.message.is_empty());
+                prop_assert!(problem.place.is_some_and(|place| (1..=lines).contains(&place.line)), "{problem}");
+            }
+        }
+    }
 }
