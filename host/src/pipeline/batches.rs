@@ -23,7 +23,7 @@ use super::{
 };
 
 /// Bytes that may wait between a reader and whoever iterates.
-const QUEUE_BYTES: u64 = 16 << 20;
+const QUEUE_BYTES: u64 = 8 << 20;
 
 /// How long a preview waits for rows of a source that has none at the moment.
 const PREVIEW_TIMEOUT: Duration = Duration::from_secs(10);

@@ -30,7 +30,7 @@ const NAP: Duration = Duration::from_millis(20);
 const CANCEL_GRACE: Duration = Duration::from_secs(15);
 
 /// Bytes that may wait between all readers and their lanes. One batch a reader always may.
-const QUEUE_BYTES: u64 = 16 << 20;
+const QUEUE_BYTES: u64 = 8 << 20;
 
 /// How an attempt ended without a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
