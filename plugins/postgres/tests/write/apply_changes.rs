@@ -6,7 +6,7 @@ use hub_plugin_api::{
     Config, ErrorKind, Rows, StreamId, StreamSchema,
     arrow::{
         array::{
-            Array, ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray, StructArray,
+            ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray, StructArray,
             TimestampMicrosecondArray, UInt64Array,
         },
         buffer::NullBuffer,
