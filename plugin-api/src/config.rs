@@ -76,7 +76,8 @@ impl Config {
         let present = self.0.iter().filter(|(_, value)| !value.is_null());
         let object = Value::Object(present.map(|(id, value)| (id.clone(), value.clone())).collect());
         serde_json::from_value(object).map_err(|error| {
-            Error::new(crate::ErrorKind::InvalidConfig, "The configuration cannot be read").with_source(&error)
+            Error::new(crate::ErrorKind::InvalidConfig, "The configuration cannot be read")
+                .with_source(&error)
         })
     }
 }

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Canceller, CheckReporter, CheckRequest, CommitToken, Config, ConnectorSpec, Context, DiscoverRequest, Error,
-    Event, FlushReport, OpenRequest, PlanDescription, PlanRequest, Result, Rows, Signal, StreamDescription,
-    StreamId, StreamPage, StreamSchema, WriterRequest, WriterStart,
+    Canceller, CheckReporter, CheckRequest, CommitToken, Config, ConnectorSpec, Context, DiscoverRequest,
+    Error, Event, FlushReport, OpenRequest, PlanDescription, PlanRequest, Result, Rows, Signal,
+    StreamDescription, StreamId, StreamPage, StreamSchema, WriterRequest, WriterStart,
 };
 
 /// A statement in the connector's own language.
@@ -72,7 +72,11 @@ pub trait Connection: Send + Sync {
     ///
     /// # Errors
     /// When the statement is not of this connector's language, or the server refuses it.
-    async fn query(&self, _statement: &Statement, _parameters: Option<RecordBatch>) -> Result<Box<dyn Reader>> {
+    async fn query(
+        &self,
+        _statement: &Statement,
+        _parameters: Option<RecordBatch>,
+    ) -> Result<Box<dyn Reader>> {
         Err(Error::unsupported("Query"))
     }
 

@@ -137,7 +137,15 @@ pub struct Error {
 impl Error {
     /// An error of a kind with its message.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), field: None, hint: None, code: None, context: Vec::new(), source: None }
+        Self {
+            kind,
+            message: message.into(),
+            field: None,
+            hint: None,
+            code: None,
+            context: Vec::new(),
+            source: None,
+        }
     }
 
     /// A configuration error that names its field.
@@ -202,7 +210,8 @@ impl Error {
 
     /// The error as it crosses the boundary.
     pub fn to_json(&self) -> String {
-        serde_json::to_string(self).unwrap_or_else(|_| String::from("{\"kind\":\"internal\",\"message\":\"\"}"))
+        serde_json::to_string(self)
+            .unwrap_or_else(|_| String::from("{\"kind\":\"internal\",\"message\":\"\"}"))
     }
 
     /// The error that crossed the boundary; text that is none becomes the message of an internal error.
@@ -222,8 +231,10 @@ impl fmt::Display for Error {
             write!(formatter, " [{code}]")?;
         }
         for (index, (name, value)) in self.context.iter().enumerate() {
-            let (before, after) =
-                (if index == 0 { " (" } else { ", " }, if index + 1 == self.context.len() { ")" } else { "" });
+            let (before, after) = (
+                if index == 0 { " (" } else { ", " },
+                if index + 1 == self.context.len() { ")" } else { "" },
+            );
             write!(formatter, "{before}{name} `{value}`{after}")?;
         }
         Ok(())

@@ -27,7 +27,7 @@ mod write;
 pub use arrow;
 pub use async_trait::async_trait;
 pub use cancel::Canceller;
-pub use check::{CheckReport, CheckRequest, CheckReporter, CheckStatus, CheckStep};
+pub use check::{CheckReport, CheckReporter, CheckRequest, CheckStatus, CheckStep};
 pub use config::{Config, Secret};
 pub use connector::{Connection, Connector, Plan, Reader, Statement, Writer};
 pub use context::{Context, HostContext, Level, LogRecord, Metric, Spill};
@@ -48,14 +48,14 @@ pub const API_VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// What a connector's files start with.
 pub mod prelude {
-    pub use crate::{
-        Budgets, Boundary, Canceller, CheckReporter, CheckRequest, CheckStatus, CheckStep, CommitToken, Config,
-        Connection, Connector, ConnectorKind, ConnectorSpec, Context, DiscoverRequest, Error, ErrorKind, Event,
-        FlushReport, Guarantee, Mode, OpenRequest, Parameter, Plan, PlanDescription, PlanRequest, Position,
-        Reader, Rejected, RejectedRow, Result, Role, Rows, Secret, Snapshot, Split, SplitProgress, StartAt,
-        Statement, Strategy, StreamDescription, StreamId, StreamPage, StreamSchema, Value, WriteMode, Writer,
-        WriterRequest, WriterStart, async_trait, export_connectors, json,
-    };
     pub use crate::types::{Column, LogicalType};
+    pub use crate::{
+        Boundary, Budgets, Canceller, CheckReporter, CheckRequest, CheckStatus, CheckStep, CommitToken,
+        Config, Connection, Connector, ConnectorKind, ConnectorSpec, Context, DiscoverRequest, Error,
+        ErrorKind, Event, FlushReport, Guarantee, Mode, OpenRequest, Parameter, Plan, PlanDescription,
+        PlanRequest, Position, Reader, Rejected, RejectedRow, Result, Role, Rows, Secret, Snapshot, Split,
+        SplitProgress, StartAt, Statement, Strategy, StreamDescription, StreamId, StreamPage, StreamSchema,
+        Value, WriteMode, Writer, WriterRequest, WriterStart, async_trait, export_connectors, json,
+    };
     pub use std::time::Duration;
 }

@@ -406,7 +406,8 @@ impl ConnectorSpec {
     /// # Errors
     /// [`crate::ErrorKind::Protocol`] with what is wrong.
     pub fn check(&self) -> Result<()> {
-        let wrong = |what: String| Error::new(crate::ErrorKind::Protocol, format!("Connector `{}`: {what}", self.id));
+        let wrong =
+            |what: String| Error::new(crate::ErrorKind::Protocol, format!("Connector `{}`: {what}", self.id));
         if !is_id(&self.id, '-') {
             return Err(wrong("its id must be lower case letters, digits and `-`".into()));
         }
@@ -490,7 +491,12 @@ fn closest<'a>(given: &str, known: &[&'a str]) -> Option<&'a str> {
         }
         row[b.len()]
     };
-    known.iter().map(|name| (distance(given, name), *name)).filter(|(edits, _)| *edits <= 2).min().map(|(_, name)| name)
+    known
+        .iter()
+        .map(|name| (distance(given, name), *name))
+        .filter(|(edits, _)| *edits <= 2)
+        .min()
+        .map(|(_, name)| name)
 }
 
 fn check_value(parameter: &Parameter, value: &Value) -> Result<()> {

@@ -20,11 +20,14 @@ impl Position {
     /// When it does not serialise to a JSON object, or to one above [`MAX_POSITION_BYTES`].
     pub fn new(v: u32, position: &impl Serialize) -> Result<Self> {
         let mut value = serde_json::to_value(position)?;
-        let object = value.as_object_mut().ok_or_else(|| Error::internal("A position must be a JSON object"))?;
+        let object =
+            value.as_object_mut().ok_or_else(|| Error::internal("A position must be a JSON object"))?;
         object.insert("v".into(), v.into());
         let length = value.to_string().len();
         if length > MAX_POSITION_BYTES {
-            return Err(Error::internal(format!("A position has {length} bytes, more than {MAX_POSITION_BYTES}")));
+            return Err(Error::internal(format!(
+                "A position has {length} bytes, more than {MAX_POSITION_BYTES}"
+            )));
         }
         Ok(Self(value))
     }
@@ -41,11 +44,13 @@ impl Position {
     pub fn read<T: for<'de> Deserialize<'de>>(&self, v: u32) -> Result<T> {
         let lost = |message| Error::new(crate::ErrorKind::PositionLost, message);
         if self.version() != Some(v.into()) {
-            return Err(lost(format!("The stored position is not of version {v}: `{}`", self.0))
-                .with_hint("Start again with `--from-scratch`, or use the version of the plugin that stored it"));
+            return Err(lost(format!("The stored position is not of version {v}: `{}`", self.0)).with_hint(
+                "Start again with `--from-scratch`, or use the version of the plugin that stored it",
+            ));
         }
-        serde_json::from_value(self.0.clone())
-            .map_err(|error| lost(format!("The stored position cannot be read: `{}`", self.0)).with_source(&error))
+        serde_json::from_value(self.0.clone()).map_err(|error| {
+            lost(format!("The stored position cannot be read: `{}`", self.0)).with_source(&error)
+        })
     }
 
     /// The JSON as it is.

@@ -186,7 +186,15 @@ pub struct Column {
 impl Column {
     /// A nullable column.
     pub fn new(name: impl Into<String>, logical: LogicalType) -> Self {
-        Self { name: name.into(), logical, nullable: true, key: None, declared: None, engine: None, infinity: false }
+        Self {
+            name: name.into(),
+            logical,
+            nullable: true,
+            key: None,
+            declared: None,
+            engine: None,
+            infinity: false,
+        }
     }
 
     /// The same column, NOT NULL.
@@ -274,8 +282,11 @@ pub fn columns_of(schema: &Schema) -> Result<Vec<Column>> {
 /// The names of a schema's key columns, in the key's order.
 pub fn key_columns(schema: &Schema) -> Vec<&str> {
     let place = |field: &FieldRef| field.metadata().get(META_KEY).and_then(|value| value.parse::<u32>().ok());
-    let mut keys: Vec<_> =
-        schema.fields().iter().filter_map(|field| place(field).map(|key| (key, field.name().as_str()))).collect();
+    let mut keys: Vec<_> = schema
+        .fields()
+        .iter()
+        .filter_map(|field| place(field).map(|key| (key, field.name().as_str())))
+        .collect();
     keys.sort_unstable();
     keys.into_iter().map(|(_, name)| name).collect()
 }
@@ -428,7 +439,8 @@ fn meaning(field: &Field) -> Result<LogicalType> {
             let Some(Ok(json)) = json(EXTENSION_METADATA) else {
                 return Err(refuse("an opaque type needs its names".into()));
             };
-            let name = |key: &str| json.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+            let name =
+                |key: &str| json.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
             LogicalType::Opaque {
                 type_name: name("type_name"),
                 vendor_name: name("vendor_name"),
@@ -502,14 +514,36 @@ mod tests {
         use LogicalType::*;
         let timestamp = |utc| Timestamp { unit: Unit::Microsecond, utc };
         vec![
-            Boolean, Int8, Int16, Int32, Int64, UInt8, UInt16, UInt32, UInt64, Float32, Float64,
+            Boolean,
+            Int8,
+            Int16,
+            Int32,
+            Int64,
+            UInt8,
+            UInt16,
+            UInt32,
+            UInt64,
+            Float32,
+            Float64,
             Decimal { precision: 38, scale: 0 },
             Decimal { precision: 76, scale: 76 },
             DecimalText { precision: Some(1000), scale: Some(-3) },
             DecimalText { precision: None, scale: None },
-            Text, Binary, FixedBinary(3), Date, Time(Unit::Microsecond), Time(Unit::Nanosecond),
-            timestamp(false), timestamp(true), WideTimestamp, OffsetTimestamp(Unit::Nanosecond),
-            Duration(Unit::Microsecond), Interval, Uuid, Json, Geometry,
+            Text,
+            Binary,
+            FixedBinary(3),
+            Date,
+            Time(Unit::Microsecond),
+            Time(Unit::Nanosecond),
+            timestamp(false),
+            timestamp(true),
+            WideTimestamp,
+            OffsetTimestamp(Unit::Nanosecond),
+            Duration(Unit::Microsecond),
+            Interval,
+            Uuid,
+            Json,
+            Geometry,
             Enum(vec!["a".into(), "b \"c\"".into()]),
             List(Box::new(Uuid)),
             List(Box::new(DecimalText { precision: None, scale: None })),

@@ -1,8 +1,6 @@
 //! Every way in which a file can fail to be a plugin, and every way in which a plugin can fail: what is said, and
 //! that the process goes on. After each case a good plugin is loaded and read through in the same process.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
-
 mod cases;
 mod patch;
 mod pipelines;
