@@ -254,7 +254,7 @@ impl<'a> BoundColumn<'a> {
                 }
                 put_decimal(out, value, *scale);
             }
-            Cells::Text(array) => put_bytes(out, array.value(row).as_bytes()),
+            Cells::Text(array) => return put_text_bytes(out, array.value(row)),
             Cells::Date { values, infinity } => put_four(out, encode_time::date(values[row], *infinity)?),
             Cells::Timestamp { values, unit, step, infinity } => {
                 put_eight(out, encode_time::timestamp(values[row], *unit, *infinity, *step)?);
@@ -326,7 +326,7 @@ impl Cells<'_> {
             Cells::LimitedText(array, limit) => {
                 let text = array.value(row);
                 check_length(text, *limit)?;
-                put_bytes(out, text.as_bytes());
+                return put_text_bytes(out, text);
             }
             Cells::Jsonb(array) => {
                 return put_measured(out, |out| {
@@ -474,6 +474,16 @@ fn put_eight(out: &mut Vec<u8>, value: i64) {
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
     out.extend_from_slice(bytes);
+}
+
+/// The server has no text with a NUL, and would name no column.
+#[inline]
+fn put_text_bytes(out: &mut Vec<u8>, text: &str) -> Result<(), &'static str> {
+    if text.as_bytes().contains(&0) {
+        return Err("holds a NUL character, which no text of the server can");
+    }
+    put_bytes(out, text.as_bytes());
+    Ok(())
 }
 
 fn put_interval(out: &mut Vec<u8>, micros: i64, days: i32, months: i32) {

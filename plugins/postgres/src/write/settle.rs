@@ -37,7 +37,11 @@ impl Refusal {
     /// # Errors
     /// What is not the rows' fault.
     pub(super) fn sort(destination: &str, error: &tokio_postgres::Error) -> Result<Self> {
-        let mapped = sending(destination, error);
+        let mut mapped = sending(destination, error);
+        let place = error.as_db_error().and_then(|answer| answer.where_()).and_then(copied_column);
+        if let Some(column) = place {
+            mapped = mapped.with_context("column", column);
+        }
         match error.code() {
             Some(code) if is_of_rows(code) => Ok(Self {
                 kind: mapped.kind,
@@ -47,6 +51,12 @@ impl Refusal {
             _ => Err(mapped),
         }
     }
+}
+
+/// The column in the place that the server gives for an error of a COPY: `COPY t, line 1, column c: "value"`.
+fn copied_column(place: &str) -> Option<&str> {
+    let (_, column) = place.lines().find(|line| line.starts_with("COPY "))?.split_once(", column ")?;
+    Some(column.split_once(": ").map_or(column, |(column, _)| column))
 }
 
 /// Classes of cardinality, data, constraints, views' checks, raised by triggers, and rows larger than a page can hold.

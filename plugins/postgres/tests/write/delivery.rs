@@ -235,3 +235,20 @@ async fn a_writer_that_waits_for_a_lock_can_be_cancelled() {
     assert_eq!(server.rows("select count(*) from people").await, ["0"]);
     server.done().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn a_refused_value_is_told_with_its_column() {
+    let server = Server::new().await;
+    server.run("create table people (id bigint primary key, name json)").await;
+    let stream = people();
+    let mut writer = server.writer(Config::new()).await;
+    writer.schema(&stream.announce()).await.unwrap();
+    let ids: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+    let names: ArrayRef = Arc::new(StringArray::from(vec!["{}", "no document", "a\0b"]));
+    writer.write(stream.rows(vec![ids, names])).await.unwrap();
+    let reasons: Vec<_> = writer.flush().await.unwrap().rejected.into_iter().map(|one| one.reason).collect();
+    assert!(reasons[0].contains("column `name`") && reasons[1].contains("column `name`"), "{reasons:?}");
+    assert_eq!(reasons.len(), 2);
+    drop(writer);
+    server.done().await;
+}
