@@ -18,6 +18,9 @@ use crate::{
     types::{Column, LogicalType, Unit},
 };
 
+/// What stands between the values of a line.
+pub(super) const SEPARATOR: &str = " | ";
+
 /// A value as text, behind a word for what it means: `number 1.5`, `text abc`; `null` where there is none.
 ///
 /// # Errors
@@ -225,7 +228,7 @@ pub fn lines(batch: &RecordBatch, names: &[&str]) -> Result<Vec<String>> {
     let columns = columns.collect::<Result<Vec<_>>>()?;
     let line = |row| {
         let cells = columns.iter().map(|(column, array)| cell(column, array, row));
-        Ok(cells.collect::<Result<Vec<_>>>()?.join(" | "))
+        Ok(cells.collect::<Result<Vec<_>>>()?.join(SEPARATOR))
     };
     (0..batch.num_rows()).map(line).collect()
 }
