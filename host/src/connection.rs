@@ -7,9 +7,7 @@ use hub_plugin_api::{
 };
 
 use crate::{
-    pipeline::{
-        Batches, Endpoint, EndpointSpec, Host, Masks, Purpose, Side, StopSignal, query, read, strategy,
-    },
+    pipeline::{Batches, Endpoint, EndpointSpec, Host, Purpose, Side, StopSignal, query, read, strategy},
     strategy::Strategy,
 };
 
@@ -22,13 +20,8 @@ pub struct ConnectionHandle {
 impl ConnectionHandle {
     pub(crate) fn open(host: &Host, spec: EndpointSpec) -> Result<Self> {
         let strategy = (!spec.strategy.is_empty()).then_some(spec.strategy.as_str());
-        let purpose = Purpose {
-            pipeline: None,
-            side: Side::Source,
-            stop: &StopSignal::new(),
-            masks: Masks::default(),
-            metrics: Arc::new(|_| {}),
-        };
+        let stop = StopSignal::new();
+        let purpose = Purpose::standalone(&stop);
         Ok(Self { endpoint: Arc::new(host.connect(&spec, strategy, &purpose)?), spec })
     }
 

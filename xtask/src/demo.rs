@@ -149,7 +149,7 @@ impl Demo {
         )?;
         for arguments in [
             "preview pipeline.yaml#source",
-            "run pipeline.yaml --from-scratch",
+            "run pipeline.yaml --json",
             "discover sqlite --set file=warehouse.db",
             "connectors show sqlite",
             "plugins list",

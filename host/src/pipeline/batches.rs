@@ -18,7 +18,6 @@ use super::{
     EndpointSpec, Side, StopSignal,
     channel::{Channel, Doorbell, Item},
     endpoint::{Endpoint, Host, Purpose, strategy},
-    masks::Masks,
     reader::ReaderThread,
 };
 
@@ -244,13 +243,8 @@ pub struct PreviewStream {
 
 /// The first `rows` rows of a source. Makes nothing on the server and consumes nothing.
 pub(crate) fn preview(host: &Host, spec: &EndpointSpec, rows: u64) -> Result<Preview> {
-    let purpose = Purpose {
-        pipeline: None,
-        side: Side::Source,
-        stop: &StopSignal::new(),
-        masks: Masks::default(),
-        metrics: Arc::new(|_| {}),
-    };
+    let stop = StopSignal::new();
+    let purpose = Purpose::standalone(&stop);
     let named = (!spec.strategy.is_empty()).then_some(spec.strategy.as_str());
     let endpoint = Arc::new(host.connect(spec, named, &purpose)?);
     let mut batches = Batches::new(&endpoint);

@@ -63,6 +63,13 @@ pub(crate) struct Purpose<'a> {
     pub(crate) metrics: MetricSink,
 }
 
+impl<'a> Purpose<'a> {
+    /// A source outside any pipeline: nothing is stored for it and its measurements go nowhere.
+    pub(crate) fn standalone(stop: &'a StopSignal) -> Self {
+        Self { pipeline: None, side: Side::Source, stop, masks: Masks::default(), metrics: Arc::new(|_| {}) }
+    }
+}
+
 /// One end of a pipeline, connected.
 pub(crate) struct Endpoint {
     pub(crate) resolved: Resolved,

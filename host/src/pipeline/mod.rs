@@ -40,5 +40,4 @@ pub use stop::StopSignal;
 
 pub(crate) use batches::{preview, query, read};
 pub(crate) use endpoint::{Endpoint, Host, Purpose, strategy};
-pub(crate) use masks::Masks;
 pub(crate) use runner::{run, start_over};

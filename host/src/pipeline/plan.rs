@@ -109,8 +109,8 @@ fn would_repeat(reason: &str) -> Error {
     Error::new(ErrorKind::InvalidConfig, format!("This run would append rows a second time: {reason}"))
         .with_field("allow_duplicates")
         .with_hint(
-            "Give the source a `cursor`, write with `mode: upsert` or `mode: replace`, or accept it with \
-             `allow_duplicates: true`",
+            "Write with `mode: upsert` or `mode: replace`, let a source without one go on by a `cursor`, or accept \
+             it with `allow_duplicates: true`",
         )
 }
 

@@ -228,7 +228,7 @@ impl Found {
             });
             hints.push(format!("Looked in {}", looked.collect::<Vec<_>>().join(", ")));
         }
-        Error::config("connector", message).with_hint(hints.join("; "))
+        Error::config("connector", message).with_hint(hints.join("\n"))
     }
 
     /// Whether a refused file may have been meant: its note or its name says so, or nothing at all was loaded.
