@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use connector_hub::plugins::{PluginFolder, Registry, RegistryOptions};
 use connector_postgres::Postgres;
 use hub_plugin_api::{
     CommitToken, Config, Connector, Error, ErrorKind, Result, Rows, Statement, StreamId, StreamSchema,
@@ -22,8 +23,8 @@ struct Surroundings {
 }
 
 impl Surroundings {
-    fn new() -> Self {
-        let schema = format!("suite_{}", std::process::id());
+    fn new(name: &str) -> Self {
+        let schema = format!("suite_{name}_{}", std::process::id());
         let (server, runtime) = (Server::get(), Runtime::new().unwrap());
         runtime
             .block_on(server.run(&format!("drop schema if exists {schema} cascade; create schema {schema}")));
@@ -151,5 +152,15 @@ impl Subject for Surroundings {
 
 #[test]
 fn conforms() {
-    Suite::new(Surroundings::new()).run().assert();
+    Suite::new(Surroundings::new("linked")).run().assert();
+}
+
+#[test]
+fn conforms_as_a_loaded_library() {
+    let plugins = std::env::var_os("HUB_TEST_PLUGINS").expect("run `cargo xtask test`");
+    let cache = tempfile::tempdir().unwrap();
+    let folder = PluginFolder::given(std::path::Path::new(&plugins));
+    let registry = Registry::open(RegistryOptions::new(vec![folder], cache.path().join("cache")));
+    let loaded = registry.find("postgres").unwrap();
+    Suite::new(Surroundings::new("loaded")).loaded(Arc::clone(&loaded.connector)).run().assert();
 }
