@@ -78,7 +78,7 @@ fn describe(file: &FileReport) -> String {
         Verdict::Refused(refusal) => {
             let mut text = format!("{name}: refused at step {}\n    {}\n", refusal.step, refusal.reason);
             if let Some(hint) = &refusal.hint {
-                writeln!(text, "    hint: {hint}").unwrap();
+                hint.lines().for_each(|line| writeln!(text, "    hint: {line}").unwrap());
             }
             if refusal.transient {
                 text.push_str("    (transient)\n");
@@ -105,7 +105,7 @@ pub fn told<T: std::fmt::Debug>(result: Result<T>) -> String {
 fn describe_error(error: &Error) -> String {
     let mut text = format!("{}: {error}\n", error.kind);
     if let Some(hint) = &error.hint {
-        writeln!(text, "    hint: {hint}").unwrap();
+        hint.lines().for_each(|line| writeln!(text, "    hint: {line}").unwrap());
     }
     text
 }
