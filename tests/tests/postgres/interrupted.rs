@@ -21,10 +21,9 @@ fn times(hub: &Hub) -> u32 {
     if hub.environment.full { 10 } else { 3 }
 }
 
-/// Commits often. The rest of a table may be read from a newer state than the part before a kill: the server keeps no
-/// snapshot for a client that died, and these tables do not change.
+/// Commits often.
 fn often() -> Value {
-    json!({ "commit": { "rows": 2_000, "every": "1s", "bytes": "64MiB" }, "on_lost_snapshot": "mixed" })
+    json!({ "commit": { "rows": 2_000, "every": "1s", "bytes": "64MiB" } })
 }
 
 #[test]

@@ -124,8 +124,9 @@ fn source_hears_only_of_what_destination_and_store_have() {
     let hub = stage.hub();
     let (destination, store_hub) = (stage.memory.destination.clone(), hub.clone());
     stage.memory.source.lock().unwrap().on_acknowledge = Some(std::sync::Arc::new(move || {
-        let durable = destination.lock().unwrap().tokens[&0].n;
+        // The store first: the lane goes on while this is looked at.
         let stored = store_hub.store().lanes("numbers").unwrap()[&0].token.n;
+        let durable = destination.lock().unwrap().tokens[&0].n;
         assert!(stored >= 1 && durable >= stored, "store has {stored}, destination {durable}");
     }));
     hub.run(&stage.spec, &RunOptions::default(), &super::StopSignal::new(), |_| {}).unwrap();
