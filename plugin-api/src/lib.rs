@@ -14,6 +14,7 @@ mod error;
 mod event;
 pub mod ffi;
 mod manifest;
+mod parameter;
 mod plan;
 mod position;
 pub mod simple;
@@ -33,9 +34,8 @@ pub use connector::{Connection, Connector, Plan, Reader, Statement, Writer};
 pub use context::{Context, HostContext, Level, LogRecord, Metric, Spill};
 pub use error::{Error, ErrorKind, Result};
 pub use event::{Boundary, Event, Rejected, Rows, Signal, StreamSchema};
-pub use manifest::{
-    ConnectorKind, ConnectorSpec, Group, Guarantee, Mode, Parameter, ParameterKind, Role, Strategy,
-};
+pub use manifest::{ConnectorKind, ConnectorSpec, Guarantee, Mode, Role, Strategy};
+pub use parameter::{Group, Parameter, ParameterKind};
 pub use plan::{Budgets, OpenRequest, PlanDescription, PlanRequest, Snapshot, Split, StartAt};
 pub use position::{MAX_POSITION_BYTES, Position};
 pub use serde_json::{Value, json};
