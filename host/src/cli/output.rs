@@ -78,9 +78,11 @@ impl Output {
         note(line);
     }
 
-    /// A hint on a line of its own, on standard error.
-    pub fn hint(&self, hint: impl fmt::Display) {
-        self.note(format!("{} {}", paint(self.color_error, Color::Cyan, "hint:"), plain(&hint.to_string())));
+    /// Hints on standard error, each on a line of its own.
+    pub fn hint(&self, hints: impl fmt::Display) {
+        for hint in hints.to_string().lines() {
+            self.note(format!("{} {}", paint(self.color_error, Color::Cyan, "hint:"), plain(hint)));
+        }
     }
 
     /// What to know although the command goes on.
@@ -95,7 +97,7 @@ impl Output {
         match failure {
             Failure::Error(error) | Failure::Run(error) => {
                 self.note(format!("{label} {}", plain(&error.to_string())));
-                error.hint.iter().flat_map(|hint| hint.lines()).for_each(|hint| self.hint(hint));
+                error.hint.iter().for_each(|hint| self.hint(hint));
             }
             Failure::File(error) => {
                 for (line, hint) in error.lines() {
