@@ -51,7 +51,7 @@ destination:
 "#;
 
 fn read(text: &str) -> Result<PipelineSpec, FileError> {
-    PipelineFile::parse(text, Path::new("/work/orders.yaml"))?.resolve(&server(), &file())
+    PipelineFile::parse(text, Path::new("/srv/orders.yaml"))?.resolve(&server(), &file())
 }
 
 /// What the command line prints for a file.
@@ -59,7 +59,7 @@ fn complaint(text: &str) -> String {
     let mut lines = String::new();
     let error = read(text).expect_err(text);
     for (line, hint) in error.lines() {
-        writeln!(lines, "error: {}", line.replace("/work/", "")).unwrap();
+        writeln!(lines, "error: {}", line.replace("/srv/", "")).unwrap();
         if let Some(hint) = hint {
             writeln!(lines, "hint: {hint}").unwrap();
         }
@@ -81,7 +81,7 @@ fn a_complete_file_becomes_a_pipeline() {
     assert_eq!(spec.source.config.text("host"), Some("db"));
     assert_eq!(spec.source.options.list("cursor"), ["id"]);
     assert_eq!(spec.destination.strategy, "write");
-    assert_eq!(spec.destination.config.text("file"), Some("/work/data/orders.db"));
+    assert_eq!(spec.destination.config.text("file"), Some("/srv/data/orders.db"));
     assert_eq!((spec.commit, spec.retry), (CommitSpec::default(), RetrySpec::default()));
     assert_eq!((spec.lanes, spec.parallel, spec.on_rejected), (1, 1, OnRejected::Stop));
 }
