@@ -8,39 +8,10 @@ use std::{
 
 use connector_sqlite::Sqlite;
 use hub_plugin_api::{
-    Budgets, CommitToken, Config, Connection, Connector, Context, Event, HostContext, Level, LogRecord,
-    Metric, OpenRequest, Plan, PlanRequest, Position, Reader, Result, Rows, Secret, Spill, Split, StreamId,
-    StreamSchema, Value, Writer, WriterRequest, arrow::array::RecordBatch,
+    Budgets, CommitToken, Config, Connection, Connector, Event, OpenRequest, Plan, PlanRequest, Position,
+    Reader, Result, Rows, Split, StreamId, StreamSchema, Value, Writer, WriterRequest,
+    arrow::array::RecordBatch, testing::TestContext,
 };
-
-/// A host that keeps nothing.
-struct Host(Vec<PathBuf>);
-
-impl HostContext for Host {
-    fn log(&self, _: LogRecord) {}
-    fn log_level(&self) -> Level {
-        Level::Error
-    }
-    fn metric(&self, _: Metric) {}
-    fn secret(&self, _: &str) -> Result<Option<Secret>> {
-        Ok(None)
-    }
-    fn state_get(&self, _: &str) -> Result<Option<String>> {
-        Ok(None)
-    }
-    fn state_put(&self, _: &str, _: Option<&str>) -> Result<()> {
-        Ok(())
-    }
-    fn state_list(&self) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-    fn spill(&self) -> Result<Spill> {
-        unreachable!("nothing here spills")
-    }
-    fn reserved_files(&self) -> Vec<PathBuf> {
-        self.0.clone()
-    }
-}
 
 /// A directory with a database file in it.
 pub struct File {
@@ -84,7 +55,8 @@ impl File {
 pub async fn connect(path: &Path, reserved: Vec<PathBuf>) -> Result<Box<dyn Connection>> {
     let config = Config::new().with("file", path.to_str().unwrap()).with("busy_timeout_ms", 300);
     let config = Sqlite.spec().validate(&config, None)?;
-    Sqlite.connect(&config, &Context::new(Arc::new(Host(reserved)))).await
+    let host = reserved.into_iter().fold(TestContext::new(), TestContext::with_reserved_file);
+    Sqlite.connect(&config, &Arc::new(host).context()).await
 }
 
 pub fn plan_request(options: Config) -> PlanRequest {
