@@ -1,13 +1,14 @@
 //! The server of the tests, and what stands in for the host.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use connector_postgres::Postgres;
 use hub_plugin_api::{
-    Boundary, Budgets, Config, Connection, Connector, Context, Error, Event, HostContext, Level, LogRecord,
-    Metric, OpenRequest, PlanRequest, Position, Reader, Result, Secret, Spill, Split, StreamSchema, Value,
+    Boundary, Budgets, Config, Connection, Connector, Context, Event, OpenRequest, PlanRequest, Position,
+    Reader, Result, Split, StreamSchema, Value,
     arrow::{array::RecordBatch, compute::concat_batches, datatypes::SchemaRef},
     json,
+    testing::TestContext,
 };
 use tokio::runtime::Runtime;
 
@@ -66,45 +67,9 @@ pub fn run<F: Future>(test: F) -> F::Output {
 }
 
 pub fn context(password: Option<String>) -> Context {
-    Context::new(Arc::new(Host { password }))
-}
-
-struct Host {
-    password: Option<String>,
-}
-
-impl HostContext for Host {
-    fn log(&self, _: LogRecord) {}
-
-    fn log_level(&self) -> Level {
-        Level::Error
-    }
-
-    fn metric(&self, _: Metric) {}
-
-    fn secret(&self, id: &str) -> Result<Option<Secret>> {
-        Ok(self.password.as_ref().filter(|_| id == "password").map(Secret::new))
-    }
-
-    fn state_get(&self, _: &str) -> Result<Option<String>> {
-        Ok(None)
-    }
-
-    fn state_put(&self, _: &str, _: Option<&str>) -> Result<()> {
-        Ok(())
-    }
-
-    fn state_list(&self) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-
-    fn spill(&self) -> Result<Spill> {
-        Err(Error::unsupported("Spilling"))
-    }
-
-    fn reserved_files(&self) -> Vec<PathBuf> {
-        Vec::new()
-    }
+    let host =
+        password.into_iter().fold(TestContext::new(), |host, secret| host.with_secret("password", secret));
+    Arc::new(host).context()
 }
 
 /// A request to plan a query.
