@@ -1,0 +1,2 @@
+//! MySQL and MariaDB: two connectors of one plugin.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! Redis: a connector for single servers, Sentinel and Cluster.
+#![forbid(unsafe_code)]
