@@ -96,6 +96,11 @@ pub trait HostContext: Send + Sync {
 
     /// Files that are the host's own: a connector to files must not open them.
     fn reserved_files(&self) -> Vec<PathBuf>;
+
+    /// Whether the statements of [`crate::Connection::query`] may change data: only where the user granted it.
+    fn queries_may_write(&self) -> bool {
+        false
+    }
 }
 
 /// The host's side, as a plugin sees it. Cheap to clone.
@@ -129,6 +134,12 @@ impl Context {
     /// Reports a measurement.
     pub fn metric(&self, name: &str, value: f64) {
         self.0.metric(Metric { name: name.to_owned(), value });
+    }
+
+    /// Whether the statements of [`crate::Connection::query`] may change data: only where the user granted it. Without
+    /// the grant a query's session is read-only, where the server has such sessions.
+    pub fn queries_may_write(&self) -> bool {
+        self.0.queries_may_write()
     }
 
     /// The secret of a password parameter, if the user gave one.

@@ -158,6 +158,13 @@ pub struct ConnectorSpec {
     /// In the order in which a form shows them; the first that reads is the default.
     #[serde(default)]
     pub strategies: Vec<Strategy>,
+    /// Whether its connections answer [`crate::Connection::query`]: the host then offers custom functions for it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub queries: bool,
+    /// What a sandboxed connector must reach: `host:port`, where `{id}` stands for a parameter's value, or `{id}`
+    /// alone for the host and port of an address. Without effect for a native library.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub network: Vec<String>,
 }
 
 impl ConnectorSpec {
@@ -169,6 +176,8 @@ impl ConnectorSpec {
             kind: ConnectorKind::default(),
             parameters: Vec::new(),
             strategies: Vec::new(),
+            queries: false,
+            network: Vec::new(),
         }
     }
 
@@ -190,6 +199,20 @@ impl ConnectorSpec {
     #[must_use]
     pub fn strategy(mut self, strategy: Strategy) -> Self {
         self.strategies.push(strategy);
+        self
+    }
+
+    /// The same connector, whose connections answer [`crate::Connection::query`].
+    #[must_use]
+    pub fn answers_queries(mut self) -> Self {
+        self.queries = true;
+        self
+    }
+
+    /// The same connector with one more pair of host and port that it must reach; see [`ConnectorSpec::network`].
+    #[must_use]
+    pub fn reaches(mut self, host_and_port: impl Into<String>) -> Self {
+        self.network.push(host_and_port.into());
         self
     }
 

@@ -7,45 +7,32 @@ use hub_plugin_abi::{
     methods::{context as methods, reporter},
     reexport::{RResult, RStr},
 };
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{
     guard::answered,
-    wire::{nothing, read, unknown_method, write},
+    wire::{
+        ConnectRequest, NamedRequest, NamesAnswer, StatePutRequest, ValueAnswer, nothing, read,
+        unknown_method, write,
+    },
 };
 use crate::{
     CheckReporter, CheckStep, Context, Error, HostContext, Level, LogRecord, Metric, Result, Secret, Spill,
 };
-
-#[derive(Serialize, Deserialize)]
-struct Named {
-    name: String,
-}
-
-#[derive(Serialize, Deserialize)]
-struct StatePut {
-    name: String,
-    blob: Option<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Found {
-    value: Option<String>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Names {
-    names: Vec<String>,
-}
 
 /// Lends a context to the other side.
 pub fn export_context(context: &Context) -> ObjectRef {
     make_object(ExportedContext(context.clone()))
 }
 
-/// A context of the other side, whose level and reserved files came with the request.
-pub fn import_context(object: ObjectRef, level: Level, reserved_files: Vec<PathBuf>) -> Context {
-    Context::new(Arc::new(ImportedContext { object, level, reserved_files }))
+/// A context of the other side; what does not change came with the request.
+pub(super) fn import_context(object: ObjectRef, request: &ConnectRequest) -> Context {
+    Context::new(Arc::new(ImportedContext {
+        object,
+        level: request.log_level,
+        reserved_files: request.reserved_files.clone(),
+        queries_may_write: request.queries_may_write,
+    }))
 }
 
 struct ExportedContext(Context);
@@ -57,17 +44,17 @@ impl ExportedContext {
             methods::LOG => host.log(read(message)?),
             methods::METRIC => host.metric(read(message)?),
             methods::SECRET => {
-                let secret = host.secret(&read::<Named>(message)?.name)?;
-                return write(&Found { value: secret.map(|secret| secret.expose().to_owned()) });
+                let secret = host.secret(&read::<NamedRequest>(message)?.name)?;
+                return write(&ValueAnswer { value: secret.map(|secret| secret.expose().to_owned()) });
             }
             methods::STATE_GET => {
-                return write(&Found { value: host.state_get(&read::<Named>(message)?.name)? });
+                return write(&ValueAnswer { value: host.state_get(&read::<NamedRequest>(message)?.name)? });
             }
             methods::STATE_PUT => {
-                let StatePut { name, blob } = read(message)?;
+                let StatePutRequest { name, blob } = read(message)?;
                 host.state_put(&name, blob.as_deref())?;
             }
-            methods::STATE_LIST => return write(&Names { names: host.state_list()? }),
+            methods::STATE_LIST => return write(&NamesAnswer { names: host.state_list()? }),
             methods::SPILL => return write(&host.spill()?),
             _ => return Err(unknown_method(method)),
         }
@@ -87,6 +74,7 @@ struct ImportedContext {
     object: ObjectRef,
     level: Level,
     reserved_files: Vec<PathBuf>,
+    queries_may_write: bool,
 }
 
 impl ImportedContext {
@@ -110,22 +98,22 @@ impl HostContext for ImportedContext {
     }
 
     fn secret(&self, id: &str) -> Result<Option<Secret>> {
-        let found: Found = read(&self.call(methods::SECRET, &Named { name: id.into() })?)?;
+        let found: ValueAnswer = read(&self.call(methods::SECRET, &NamedRequest { name: id.into() })?)?;
         Ok(found.value.map(Secret::new))
     }
 
     fn state_get(&self, name: &str) -> Result<Option<String>> {
-        let found: Found = read(&self.call(methods::STATE_GET, &Named { name: name.into() })?)?;
+        let found: ValueAnswer = read(&self.call(methods::STATE_GET, &NamedRequest { name: name.into() })?)?;
         Ok(found.value)
     }
 
     fn state_put(&self, name: &str, blob: Option<&str>) -> Result<()> {
-        let put = StatePut { name: name.into(), blob: blob.map(Into::into) };
+        let put = StatePutRequest { name: name.into(), blob: blob.map(Into::into) };
         self.call(methods::STATE_PUT, &put).map(drop)
     }
 
     fn state_list(&self) -> Result<Vec<String>> {
-        let names: Names = read(&self.call(methods::STATE_LIST, &())?)?;
+        let names: NamesAnswer = read(&self.call(methods::STATE_LIST, &())?)?;
         Ok(names.names)
     }
 
@@ -135,6 +123,10 @@ impl HostContext for ImportedContext {
 
     fn reserved_files(&self) -> Vec<PathBuf> {
         self.reserved_files.clone()
+    }
+
+    fn queries_may_write(&self) -> bool {
+        self.queries_may_write
     }
 }
 

@@ -83,7 +83,7 @@ impl PluginObject {
                 };
                 let connector = self.find(&request.connector)?;
                 runtime::set_workers(request.workers);
-                let context = import_context(context, request.log_level, request.reserved_files);
+                let context = import_context(context, &request);
                 log_panics_to(&context);
                 let made = runtime::block_on(connector.connect(&request.config, &context))?;
                 Ok(nothing().with_object(make_object(Exported(ConnectionObject::new(made)))))

@@ -83,6 +83,7 @@ impl Connector for ImportedConnector {
             config: config.clone(),
             log_level: context.host().log_level(),
             reserved_files: context.host().reserved_files(),
+            queries_may_write: context.queries_may_write(),
             workers: 1,
         };
         let message = write(&request)?.with_object(export_context(context));

@@ -12,9 +12,9 @@ mod rows;
 mod runtime;
 #[cfg(test)]
 mod tests;
-mod wire;
+pub mod wire;
 
-pub use context::{export_context, import_context};
+pub use context::export_context;
 pub use export::{export_library, export_plugin};
 pub use hub_plugin_abi as abi;
 pub use import::{ImportedPlugin, import_plugin};

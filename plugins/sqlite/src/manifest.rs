@@ -10,6 +10,7 @@ pub const WRITE: &str = "write";
 /// What the connector declares.
 pub fn spec() -> ConnectorSpec {
     ConnectorSpec::new("sqlite", "SQLite")
+        .answers_queries()
         .parameter(
             Parameter::file("file", "Database File")
                 .required()
