@@ -29,7 +29,8 @@ impl Connector for Postgres {
             .guarantee(Guarantee::EffectivelyOnce)
             .describe("Writes rows into tables, together with the commit token in one transaction");
         write.options = write::options();
-        let mut spec = ConnectorSpec::new("postgres", "PostgreSQL").answers_queries().strategy(query).strategy(write);
+        let mut spec =
+            ConnectorSpec::new("postgres", "PostgreSQL").answers_queries().strategy(query).strategy(write);
         spec.parameters = config::parameters();
         spec
     }
