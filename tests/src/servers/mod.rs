@@ -1,12 +1,17 @@
 //! Real servers for tests: found or started, on 127.0.0.1, in a temporary directory, as an unprivileged user, and
 //! stopped by their process id. No system service or cluster is ever made or started. One small file a server.
 
+mod certificates;
 mod docker;
+mod mariadb;
+mod mysql;
 mod packages;
 mod postgres;
 mod process;
+mod suites;
 mod user;
 
+pub use certificates::Authority;
 pub use process::stop;
 
 use std::fmt;
@@ -38,6 +43,18 @@ pub struct Server {
 enum Holder {
     Process(#[expect(dead_code, reason = "held for its Drop")] ServerProcess),
     Container(#[expect(dead_code, reason = "held for its Drop")] docker::Container),
+    Several(#[expect(dead_code, reason = "held for their Drop")] Vec<Server>),
+}
+
+impl Server {
+    /// Several as one: their tests need all of them.
+    fn all_of(servers: Vec<Self>) -> Self {
+        Self {
+            environment: servers.iter().flat_map(|server| server.environment.clone()).collect(),
+            origin: servers.iter().map(|server| server.origin.as_str()).collect::<Vec<_>>().join("; "),
+            _process: Some(Holder::Several(servers)),
+        }
+    }
 }
 
 /// Why there is no server.
@@ -66,7 +83,7 @@ impl From<std::io::Error> for NoServer {
 type Start = fn(Mode) -> Result<Server, NoServer>;
 
 /// Every server that can be started, by the name of its tests' area.
-const SERVERS: &[(&str, Start)] = &[("postgres", postgres::start)];
+const SERVERS: &[(&str, Start)] = &[("mysql", mysql::start_area), ("postgres", postgres::start)];
 
 /// The names that [`start`] takes.
 pub fn names() -> impl Iterator<Item = &'static str> {

@@ -92,7 +92,7 @@ pub(super) fn library_path(root: &Path) -> String {
 }
 
 /// Where unpacked packages are kept: readable for the user that servers run as, so for root not root's home.
-fn cache_folder(user: User) -> Result<PathBuf, NoServer> {
+pub(super) fn cache_folder(user: User) -> Result<PathBuf, NoServer> {
     let base = match (env::var_os("XDG_CACHE_HOME"), env::var_os("HOME")) {
         (Some(cache), _) if !cache.is_empty() => PathBuf::from(cache),
         _ if user.is_other() => PathBuf::from("/var/cache"),

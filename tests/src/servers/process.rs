@@ -3,7 +3,7 @@ use std::{
     io,
     net::TcpListener,
     os::unix::process::CommandExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
@@ -18,7 +18,8 @@ use super::NoServer;
 pub(super) struct ServerProcess {
     child: Child,
     log: PathBuf,
-    _directory: TempDir,
+    directory: TempDir,
+    signal: &'static str,
 }
 
 impl ServerProcess {
@@ -33,7 +34,23 @@ impl ServerProcess {
             // Its own group, so that an interrupt in the terminal reaches us first.
             .process_group(0)
             .spawn()?;
-        Ok(Self { child, log, _directory: directory })
+        Ok(Self { child, log, directory, signal: "INT" })
+    }
+
+    /// The signal that it ends on by itself, `INT` where nothing else is said.
+    pub(super) fn stopped_by(mut self, signal: &'static str) -> Self {
+        self.signal = signal;
+        self
+    }
+
+    /// Its directory.
+    pub(super) fn home(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// The file with what it prints.
+    pub(super) fn log(&self) -> &Path {
+        &self.log
     }
 
     /// Waits until it says that it is ready.
@@ -59,7 +76,7 @@ impl ServerProcess {
 
 impl Drop for ServerProcess {
     fn drop(&mut self) {
-        if let Err(error) = stop(&mut self.child, "INT", Duration::from_secs(20)) {
+        if let Err(error) = stop(&mut self.child, self.signal, Duration::from_secs(20)) {
             eprintln!("warning: A server cannot be stopped: {error}");
         }
     }
