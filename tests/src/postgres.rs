@@ -21,10 +21,25 @@ impl Database {
     /// # Panics
     /// When there is one and it refuses.
     pub fn create(purpose: &str) -> Option<Self> {
-        let url = env::var("HUB_TEST_POSTGRES_URL").ok()?;
+        Some(Self::create_at(&env::var("HUB_TEST_POSTGRES_URL").ok()?, purpose))
+    }
+
+    /// Makes it on the server of version 18; nothing where there is none.
+    ///
+    /// # Panics
+    /// When there is one and it refuses.
+    pub fn create_on_18(purpose: &str) -> Option<Self> {
+        Some(Self::create_at(&env::var("HUB_TEST_POSTGRES_18_URL").ok()?, purpose))
+    }
+
+    /// Makes it on the server with this address, for a role that may do everything.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub fn create_at(url: &str, purpose: &str) -> Self {
         let mut config: Config = match url.parse() {
             Ok(config) => config,
-            Err(error) => panic!("`HUB_TEST_POSTGRES_URL` is no address: {error}"),
+            Err(error) => panic!("`{url}` is no address: {error}"),
         };
         let name = format!("hub_{purpose}_{}", std::process::id());
         let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
@@ -37,7 +52,12 @@ impl Database {
         wait(&runtime, admin.batch_execute(&format!("create database {name}")));
         config.dbname(&name);
         let client = connect(&runtime, &config);
-        Some(Self { name, client, config, runtime })
+        Self { name, client, config, runtime }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// As a pipeline file's `config`; the program finds the password in its environment.

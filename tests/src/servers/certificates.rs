@@ -7,7 +7,10 @@ use std::{
     process::Command,
 };
 
-use super::{NoServer, packages, process::run};
+use super::{NoServer, packages, process::run, user::User};
+
+/// The names that a server here is reached by.
+pub(super) const LOCAL_NAMES: &str = "DNS:localhost,IP:127.0.0.1";
 
 const KEY: [&str; 5] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
 
@@ -80,4 +83,14 @@ impl Authority {
             .arg(&certificate))?;
         Ok((certificate, key))
     }
+}
+
+/// Makes an authority and a certificate of localhost for a server, as `ca.crt`, `server.crt` and `server.key` in its
+/// directory; returns the authority's certificate, or nothing where there is no `openssl`.
+pub(super) fn for_localhost(home: &Path, user: User) -> Result<Option<PathBuf>, NoServer> {
+    let Some(authority) = Authority::make(home, "Connector Hub tests")? else { return Ok(None) };
+    let (certificate, key) = authority.issue("server", "localhost", LOCAL_NAMES, 30)?;
+    user.own(&certificate)?;
+    user.own(&key)?;
+    Ok(Some(authority.certificate))
 }

@@ -6,12 +6,19 @@ mod docker;
 mod mariadb;
 mod mysql;
 mod packages;
+mod pgbouncer;
 mod postgres;
+mod postgres_cluster;
+mod postgres_programs;
 mod process;
+mod redis;
 mod suites;
 mod user;
 
 pub use certificates::Authority;
+pub use pgbouncer::{Pgbouncer, PoolMode};
+pub use postgres_cluster::PostgresCluster;
+pub use postgres_programs::PostgresRelease;
 pub use process::stop;
 
 use std::fmt;
@@ -42,6 +49,8 @@ pub struct Server {
 #[derive(Debug)]
 enum Holder {
     Process(#[expect(dead_code, reason = "held for its Drop")] ServerProcess),
+    Processes(#[expect(dead_code, reason = "held for its Drop")] Vec<ServerProcess>),
+    Postgres(#[expect(dead_code, reason = "held for its Drop")] Vec<PostgresCluster>),
     Container(#[expect(dead_code, reason = "held for its Drop")] docker::Container),
     Several(#[expect(dead_code, reason = "held for their Drop")] Vec<Server>),
 }
@@ -83,7 +92,7 @@ impl From<std::io::Error> for NoServer {
 type Start = fn(Mode) -> Result<Server, NoServer>;
 
 /// Every server that can be started, by the name of its tests' area.
-const SERVERS: &[(&str, Start)] = &[("mysql", mysql::start_area), ("postgres", postgres::start)];
+const SERVERS: &[(&str, Start)] = &[("mysql", mysql::start_area), ("postgres", postgres::start), ("redis", redis::start)];
 
 /// The names that [`start`] takes.
 pub fn names() -> impl Iterator<Item = &'static str> {

@@ -16,13 +16,23 @@ pub(super) fn unpacked(package: &str, provides: &str, user: User) -> Result<Path
     if !has_program("apt-get") || !has_program("dpkg-deb") {
         return Err(NoServer::Missing("there are no Debian packages on this machine".into()));
     }
+    cached(package, user, |work| fetch(package, provides, work))
+}
+
+/// A folder of the cache, filled once: whoever runs at the same time sees all of it or nothing.
+pub(super) fn cached(
+    name: &str,
+    user: User,
+    fill: impl FnOnce(&Path) -> Result<(), NoServer>,
+) -> Result<PathBuf, NoServer> {
     let cache = cache_folder(user)?;
-    let root = cache.join(package);
+    let root = cache.join(name);
     if root.join(".complete").is_file() {
         return Ok(root);
     }
-    let work = cache.join(format!(".{package}-{}", std::process::id()));
-    let outcome = fetch(package, provides, &work).and_then(|()| {
+    let thread = std::thread::current().id();
+    let work = cache.join(format!(".{name}-{}-{thread:?}", std::process::id()));
+    let outcome = fill(&work).and_then(|()| {
         fs::write(work.join(".complete"), "")?;
         // Another process may have been faster; what lies there is as good.
         if fs::rename(&work, &root).is_ok() || root.join(".complete").is_file() {
