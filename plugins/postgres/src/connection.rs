@@ -1,14 +1,22 @@
 //! Server sessions: how one is opened, and how what it does is ended.
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 use hub_plugin_api::{Canceller, Context, Error, ErrorKind, Result, Secret};
-use tokio::{runtime::Handle, task::JoinHandle, time};
-use tokio_postgres::{CancelToken, Client, NoTls, config::SslMode as DriverSslMode};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    runtime::Handle,
+    sync::mpsc,
+    task::JoinHandle,
+    time,
+};
+use tokio_postgres::{
+    AsyncMessage, CancelToken, Client, Connection, NoTls, Notification, config::SslMode as DriverSslMode,
+};
 
 use crate::{
     config::{Settings, SslMode},
@@ -18,6 +26,12 @@ use crate::{
 
 /// How long a cancel request may take to reach the server.
 const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Notifications that wait to be taken, each of less than 8,100 bytes. When so many wait the session's socket is not
+/// read any more, and further ones wait in the server's own queue.
+const MAX_WAITING: usize = 1024;
+
+/// What a session is told by others: each notification, and at the end why there will be none any more.
+pub type Notifications = mpsc::Receiver<Result<Notification, tokio_postgres::Error>>;
 
 /// One session on the server.
 ///
@@ -36,27 +50,41 @@ impl Session {
     /// # Errors
     /// By kind: network, TLS, authentication, not found (database), timed out.
     pub async fn open(settings: &Settings, context: &Context) -> Result<Self> {
-        let password = context.secret("password")?;
-        let opening = Self::open_with(settings, password.as_ref());
-        time::timeout(settings.connect_timeout(), opening).await.unwrap_or_else(|_| {
-            let message = format!("No session was open after {} ms", settings.connect_timeout_ms);
-            Err(Error::new(ErrorKind::TimedOut, message)
-                .with_hint("Raise `connect_timeout_ms`, or check host and port"))
-        })
+        Self::open_for(settings, context, None).await
     }
 
-    async fn open_with(settings: &Settings, password: Option<&Secret>) -> Result<Self> {
+    /// Opens a session that hands over what it is notified of.
+    ///
+    /// # Errors
+    /// As [`Session::open`].
+    pub async fn open_listening(settings: &Settings, context: &Context) -> Result<(Self, Notifications)> {
+        let (sender, notifications) = mpsc::channel(MAX_WAITING);
+        Ok((Self::open_for(settings, context, Some(sender)).await?, notifications))
+    }
+
+    async fn open_for(settings: &Settings, context: &Context, sender: Option<Sender>) -> Result<Self> {
+        let password = context.secret("password")?;
+        let opening = Self::open_with(settings, password.as_ref(), sender);
+        let timeout = || Err(not_open_in_time(settings));
+        time::timeout(settings.connect_timeout(), opening).await.unwrap_or_else(|_| timeout())
+    }
+
+    async fn open_with(
+        settings: &Settings,
+        password: Option<&Secret>,
+        sender: Option<Sender>,
+    ) -> Result<Self> {
         let config = driver_config(settings, password);
-        let doing = format!("Could not open a session on `{}` port `{}`", settings.host, settings.port);
+        let doing = opening(settings);
         let failed = |error: tokio_postgres::Error| refine(settings, error::from_driver(&doing, &error));
         // A Unix socket does not leave the machine, and servers speak no TLS on it.
         let (client, task, tls) = if settings.ssl_mode == SslMode::Disable || settings.is_unix_socket() {
             let (client, connection) = config.connect(NoTls).await.map_err(failed)?;
-            (client, tokio::spawn(async move { drop(connection.await) }), None)
+            (client, tokio::spawn(drive(connection, sender)), None)
         } else {
             let tls = MakeTls::new(settings)?;
             let (client, connection) = config.connect(tls.clone()).await.map_err(failed)?;
-            (client, tokio::spawn(async move { drop(connection.await) }), Some(tls))
+            (client, tokio::spawn(drive(connection, sender)), Some(tls))
         };
         let cancel = CancelQuery { token: client.cancel_token(), tls, runtime: Handle::current() };
         let session = Self { client, task, cancel, busy: AtomicBool::new(false) };
@@ -110,6 +138,31 @@ impl Drop for Session {
     }
 }
 
+type Sender = mpsc::Sender<Result<Notification, tokio_postgres::Error>>;
+
+/// Moves a session's bytes until one side is gone.
+async fn drive<S, T>(mut connection: Connection<S, T>, sender: Option<Sender>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+        let notified = match message {
+            Ok(AsyncMessage::Notification(notification)) => Ok(notification),
+            Ok(_) => continue,
+            Err(error) => Err(error),
+        };
+        let failed = notified.is_err();
+        let Some(sender) = &sender else {
+            // Whoever waits for an answer is told of the failure by the driver.
+            if failed { return } else { continue }
+        };
+        if sender.send(notified).await.is_err() || failed {
+            return;
+        }
+    }
+}
+
 /// What a cancel request needs: it goes over a connection of its own.
 #[derive(Clone)]
 struct CancelQuery {
@@ -159,8 +212,19 @@ fn driver_config(settings: &Settings, password: Option<&Secret>) -> tokio_postgr
     config
 }
 
+/// The message of every error of opening a session.
+pub fn opening(settings: &Settings) -> String {
+    format!("Could not open a session on `{}` port `{}`", settings.host, settings.port)
+}
+
+/// The error of a session that took too long to open.
+pub fn not_open_in_time(settings: &Settings) -> Error {
+    let message = format!("No session was open after {} ms", settings.connect_timeout_ms);
+    Error::new(ErrorKind::TimedOut, message).with_hint("Raise `connect_timeout_ms`, or check host and port")
+}
+
 /// Adds the field at fault and what to do to an error of opening a session.
-fn refine(settings: &Settings, error: Error) -> Error {
+pub fn refine(settings: &Settings, error: Error) -> Error {
     let code = error.code.clone().unwrap_or_default();
     let text = error.source.clone().unwrap_or_default();
     match (error.kind, code.as_str()) {

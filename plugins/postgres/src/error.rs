@@ -37,34 +37,83 @@ pub fn kind_of_sqlstate(code: &str) -> ErrorKind {
 /// An error of the driver, said of what was being done: `Could not open the session`.
 pub fn from_driver(doing: &str, error: &tokio_postgres::Error) -> Error {
     match error.as_db_error() {
-        Some(answer) => from_server(doing, answer),
+        Some(answer) => from_server(doing, &answer.into()),
         None => Error::new(kind_of_driver(error), doing).with_source(error),
     }
 }
 
-/// An error that the server answered with.
-fn from_server(doing: &str, answer: &DbError) -> Error {
-    let code = answer.code().code();
-    let mut text = answer.message().to_owned();
-    if let Some(detail) = answer.detail() {
+/// An error that the server answered with, whichever way it was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Answer<'a> {
+    /// SQLSTATE.
+    pub code: &'a str,
+    /// What it says, in one line.
+    pub message: &'a str,
+    /// More of it.
+    pub detail: Option<&'a str>,
+    /// What the server says to do about it.
+    pub hint: Option<&'a str>,
+    /// Which character of the statement is at fault, from 1.
+    pub character: Option<u32>,
+    /// The table at fault.
+    pub table: Option<&'a str>,
+    /// The column at fault.
+    pub column: Option<&'a str>,
+    /// The constraint at fault.
+    pub constraint: Option<&'a str>,
+}
+
+impl<'a> From<&'a DbError> for Answer<'a> {
+    fn from(answer: &'a DbError) -> Self {
+        Self {
+            code: answer.code().code(),
+            message: answer.message(),
+            detail: answer.detail(),
+            hint: answer.hint(),
+            character: match answer.position() {
+                Some(ErrorPosition::Original(position)) => Some(*position),
+                _ => None,
+            },
+            table: answer.table(),
+            column: answer.column(),
+            constraint: answer.constraint(),
+        }
+    }
+}
+
+/// An error that the server answered with, said of what was being done.
+pub fn from_server(doing: &str, answer: &Answer<'_>) -> Error {
+    let mut text = answer.message.to_owned();
+    if let Some(detail) = answer.detail {
         text = format!("{text} ({detail})");
     }
-    let mut error = Error::new(kind_of_sqlstate(code), doing).with_code(code);
+    let mut error = Error::new(kind_of_sqlstate(answer.code), doing).with_code(answer.code);
     error.source = Some(text);
-    if let Some(ErrorPosition::Original(position)) = answer.position() {
-        error = error.with_context("character", position);
+    if let Some(character) = answer.character {
+        error = error.with_context("character", character);
     }
     for (name, value) in
-        [("table", answer.table()), ("column", answer.column()), ("constraint", answer.constraint())]
+        [("table", answer.table), ("column", answer.column), ("constraint", answer.constraint)]
     {
         if let Some(value) = value {
             error = error.with_context(name, value);
         }
     }
-    match answer.hint().map(String::from).or_else(|| hint_of_sqlstate(code).map(String::from)) {
+    match answer.hint.or_else(|| hint_of_sqlstate(answer.code)) {
         Some(hint) => error.with_hint(hint),
         None => error,
     }
+}
+
+/// An error of the socket, said of what was being done.
+pub fn from_socket(doing: &str, error: &io::Error) -> Error {
+    let tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+    let kind = match error.kind() {
+        _ if tls => ErrorKind::Tls,
+        io::ErrorKind::TimedOut => ErrorKind::TimedOut,
+        _ => ErrorKind::Network,
+    };
+    Error::new(kind, doing).with_source(error)
 }
 
 /// What to do about it, where the server itself gives no hint.

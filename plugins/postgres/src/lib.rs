@@ -9,6 +9,7 @@ mod discover;
 mod error;
 mod identity;
 mod query;
+mod raw;
 mod sql;
 mod tls;
 mod types;

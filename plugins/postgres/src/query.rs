@@ -1,5 +1,6 @@
 //! Strategy `query`: the rows of any statement, with a cursor only the new ones.
 
+mod collector;
 mod cursor;
 mod once;
 mod options;
@@ -9,6 +10,7 @@ mod prepare;
 mod ranges;
 mod reader;
 mod shape;
+mod snapshot;
 mod source;
 
 pub use cursor::Cursor;

@@ -1,4 +1,4 @@
-//! TLS of sessions: rustls with ring, as `tokio_postgres` wants it.
+//! TLS of sessions: rustls with ring, for our own protocol and as `tokio_postgres` wants it.
 
 mod binding;
 mod verify;
@@ -62,6 +62,23 @@ impl MakeTls {
         };
         Ok(Self(Arc::new(config)))
     }
+
+    /// Agrees on TLS with a server that was asked for it and takes it.
+    ///
+    /// # Errors
+    /// When the name is none, the server refuses, or its certificate is refused.
+    pub async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        host: &str,
+        stream: S,
+    ) -> io::Result<Stream<S>> {
+        let connector = TlsConnector::from(Arc::clone(&self.0));
+        connector.connect(server_name(host)?, stream).await.map(Stream)
+    }
+}
+
+fn server_name(host: &str) -> io::Result<ServerName<'static>> {
+    ServerName::try_from(host.to_owned()).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
 }
 
 fn authorities(path: &Path) -> Result<RootCertStore> {
@@ -99,9 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for M
     type Error = io::Error;
 
     fn make_tls_connect(&mut self, domain: &str) -> io::Result<Connect> {
-        let name = ServerName::try_from(domain.to_owned())
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        Ok(Connect { connector: TlsConnector::from(Arc::clone(&self.0)), name })
+        Ok(Connect { connector: TlsConnector::from(Arc::clone(&self.0)), name: server_name(domain)? })
     }
 }
 
@@ -124,12 +139,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> TlsConnect<S> for Conne
 /// A session's bytes under TLS.
 pub struct Stream<S>(client::TlsStream<S>);
 
+impl<S> Stream<S> {
+    /// What a SCRAM login is bound to; `None` where the server's certificate binds nothing.
+    pub fn server_end_point(&self) -> Option<Vec<u8>> {
+        let certificate = self.0.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        certificate.and_then(|certificate| binding::server_end_point(certificate))
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream for Stream<S> {
     fn channel_binding(&self) -> ChannelBinding {
-        let certificate = self.0.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        certificate
-            .and_then(|certificate| binding::server_end_point(certificate))
-            .map_or_else(ChannelBinding::none, ChannelBinding::tls_server_end_point)
+        self.server_end_point().map_or_else(ChannelBinding::none, ChannelBinding::tls_server_end_point)
     }
 }
 

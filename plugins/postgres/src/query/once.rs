@@ -6,7 +6,8 @@ use super::{
     options::QueryOptions,
     parameters,
     prepare::Prepared,
-    reader::{ReaderSetup, open_snapshot, start},
+    reader::{ReaderSetup, start},
+    snapshot::open_now,
 };
 use crate::{config::Settings, sql::read::Selection};
 
@@ -22,7 +23,7 @@ pub async fn read_once(
 ) -> Result<Box<dyn Reader>> {
     let options = QueryOptions::of_statement(statement)?;
     let values = values.as_ref().map(parameters::from_batch).transpose()?;
-    let session = open_snapshot(settings, context, None, options.lock_timeout_ms).await?;
+    let session = open_now(settings, context, options.lock_timeout_ms).await?;
     let prepared = Prepared::new(&session, &options, values).await?;
     let setup = ReaderSetup {
         stream: prepared.shape.table.clone().unwrap_or_else(|| StreamId::named("query")),

@@ -10,7 +10,8 @@ use super::{
     options::{CursorTies, QueryOptions},
     prepare::{Prepared, ServerInfo},
     ranges::{Range, cut, histogram_bounds, whole_number_bounds},
-    reader::{ReaderSetup, open_snapshot, start},
+    reader::{ReaderSetup, start, start_copy},
+    snapshot::ReaderSessions,
 };
 use crate::{config::Settings, connection::Session, error, sql::read, types::Wire};
 
@@ -53,8 +54,11 @@ pub async fn plan(settings: &Settings, context: &Context, request: &PlanRequest)
         context: context.clone(),
         prepared: Arc::new(prepared),
         cursor,
-        snapshot,
-        lock_timeout_ms: options.lock_timeout_ms,
+        sessions: ReaderSessions {
+            snapshot,
+            lock_timeout_ms: options.lock_timeout_ms,
+            version: server.version,
+        },
         _session: session,
     }))
 }
@@ -316,8 +320,7 @@ struct QueryPlan {
     context: Context,
     prepared: Arc<Prepared>,
     cursor: Option<Cursor>,
-    snapshot: Option<String>,
-    lock_timeout_ms: u64,
+    sessions: ReaderSessions,
     /// The snapshot lives as long as its transaction.
     _session: Session,
 }
@@ -363,8 +366,10 @@ impl Plan for QueryPlan {
             cursor: cursor.cloned().map(CursorTracker::new),
             end,
         };
-        let snapshot = self.snapshot.as_deref();
-        start(open_snapshot(&self.settings, &self.context, snapshot, self.lock_timeout_ms).await?, setup)
-            .await
+        if self.prepared.text.is_query() {
+            start_copy(self.sessions.open_raw(&self.settings, &self.context).await?, setup).await
+        } else {
+            start(self.sessions.open(&self.settings, &self.context).await?, setup).await
+        }
     }
 }

@@ -81,7 +81,8 @@ pub async fn prepare(session: &Session, text: &StatementText) -> Result<tokio_po
     prepared.map_err(|error| refused(error::from_driver("The server refuses the statement", &error)))
 }
 
-fn refused(error: Error) -> Error {
+/// Names the field at fault, where it is the statement that is refused.
+pub(super) fn refused(error: Error) -> Error {
     match error.kind {
         ErrorKind::Network | ErrorKind::Unavailable => error,
         _ => error.with_field("statement"),

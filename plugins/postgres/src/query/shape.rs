@@ -110,12 +110,11 @@ impl Shape {
         key.into_iter().map(|(_, at)| at).collect()
     }
 
-    /// Fails unless a statement, prepared again, still gives the same columns.
+    /// Fails unless a statement, looked at again, still gives the same columns: OID and modifier of their types.
     ///
     /// # Errors
     /// [`ErrorKind::SchemaMismatch`].
-    pub fn check_unchanged(&self, statement: &Statement) -> Result<()> {
-        let now = statement.columns().iter().map(|column| (column.type_().oid(), column.type_modifier()));
+    pub fn check_unchanged(&self, now: impl Iterator<Item = (u32, i32)>) -> Result<()> {
         if now.eq(self.columns.iter().map(|column| column.server_type)) {
             return Ok(());
         }

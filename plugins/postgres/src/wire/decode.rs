@@ -8,7 +8,10 @@ use hub_plugin_api::{
     },
 };
 
-use super::decode_column::ColumnDecoder;
+use super::{
+    decode_column::ColumnDecoder,
+    input::{Field, Input},
+};
 use crate::types::Wire;
 
 /// Collects binary rows into columns, and hands them over as batches.
@@ -63,22 +66,67 @@ impl RowDecoder {
     pub fn append<'a>(&mut self, fields: impl IntoIterator<Item = Option<&'a [u8]>>) -> Result<()> {
         let mut fields = fields.into_iter();
         for column in &mut self.columns {
-            let field = fields
-                .next()
-                .ok_or_else(|| Error::new(ErrorKind::Protocol, "A row of the server has too few fields"))?;
-            match field {
+            match fields.next().ok_or_else(too_few)? {
                 None => column.append_null(),
-                Some(value) if value.len() <= self.max_value_bytes => {
+                Some(value) => {
+                    column.append_within(value, self.max_value_bytes)?;
                     self.bytes += value.len();
-                    column.append(value)?;
                 }
-                Some(value) => return Err(too_large(column.name(), value.len(), self.max_value_bytes)),
             }
         }
+        self.end_row(0);
+        Ok(())
+    }
+
+    /// Takes the tuple that `bytes` begin with: a count of fields, and each field's length before its bytes. Says how
+    /// many bytes it has; `None` when its end is not there, and nothing was taken.
+    ///
+    /// # Errors
+    /// As [`RowDecoder::append`], and [`ErrorKind::Protocol`] when it is no tuple.
+    pub fn append_tuple(&mut self, bytes: &[u8]) -> Result<Option<usize>> {
+        let mut input = Input(bytes);
+        let Some(count) = input.i16() else { return Ok(None) };
+        let further = usize::try_from(count).ok().and_then(|count| count.checked_sub(self.columns.len()));
+        let further = further.ok_or_else(too_few)?;
+        for column in &mut self.columns {
+            match input.field() {
+                Field::Value(value) => column.append_within(value, self.max_value_bytes)?,
+                Field::Null => column.append_null(),
+                Field::Incomplete => {
+                    self.drop_started();
+                    return Ok(None);
+                }
+                Field::Impossible => return Err(impossible()),
+            }
+        }
+        for _ in 0..further {
+            match input.field() {
+                Field::Value(_) | Field::Null => {}
+                Field::Incomplete => {
+                    self.drop_started();
+                    return Ok(None);
+                }
+                Field::Impossible => return Err(impossible()),
+            }
+        }
+        let length = bytes.len() - input.0.len();
+        // The lengths of the fields stand for what their row costs beside the values.
+        self.end_row(length.saturating_sub(4 * self.columns.len()));
+        Ok(Some(length))
+    }
+
+    fn end_row(&mut self, value_bytes: usize) {
         self.rows += 1;
         // What a row costs in memory beyond its values: offsets and validity.
-        self.bytes += 4 * self.columns.len();
-        Ok(())
+        self.bytes += value_bytes + 4 * self.columns.len();
+    }
+
+    /// Drops the values of a row whose end has not come.
+    #[cold]
+    fn drop_started(&mut self) {
+        for column in &mut self.columns {
+            column.truncate(self.rows);
+        }
     }
 
     /// The rows collected so far as a batch; the decoder is empty afterwards.
@@ -93,14 +141,14 @@ impl RowDecoder {
     }
 }
 
-fn too_large(column: &str, bytes: usize, most: usize) -> Error {
-    Error::new(
-        ErrorKind::InvalidData,
-        format!(
-            "A value of column `{column}` has `{bytes}` bytes, more than the `{most}` that one value may have"
-        ),
-    )
-    .with_hint("Raise `max_value_bytes`, or leave the column out of the statement")
+#[cold]
+fn too_few() -> Error {
+    Error::new(ErrorKind::Protocol, "A row of the server has too few fields")
+}
+
+#[cold]
+fn impossible() -> Error {
+    Error::new(ErrorKind::Protocol, "A field of a row has a negative length")
 }
 
 #[cfg(test)]

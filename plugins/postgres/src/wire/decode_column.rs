@@ -19,7 +19,10 @@ use hub_plugin_api::{
     },
 };
 
-use super::decode_numeric::{self, Numeric};
+use super::{
+    decode_numeric::{self, Numeric},
+    input::{Field as Element, Input},
+};
 use crate::types::Wire;
 
 /// Days and microseconds from 1970-01-01, where Arrow counts from, to 2000-01-01, where PostgreSQL does.
@@ -27,6 +30,9 @@ pub(super) const EPOCH_DAYS: i32 = 10_957;
 pub(super) const EPOCH_MICROS: i64 = 946_684_800_000_000;
 
 const AS_TEXT: &str = "Name the column in option `as_text` to carry it as the server writes it";
+
+/// An error that fits a register: there is one result a value.
+type Decoded<T> = Result<T, Box<Error>>;
 
 /// Collects the values of one column.
 pub(super) struct ColumnDecoder {
@@ -71,12 +77,21 @@ impl Bytes {
     }
 
     /// Marks the end of a value.
-    fn end_value(&mut self, column: &str) -> Result<()> {
-        let end = i32::try_from(self.data.len()).map_err(|_| {
-            wrong(column, "the values of one batch have more than 2 GiB").with_hint("Lower `max_value_bytes`")
-        })?;
+    #[inline]
+    fn end_value(&mut self, column: &str) -> Decoded<()> {
+        let Ok(end) = i32::try_from(self.data.len()) else {
+            return Err(wrong(column, "the values of one batch have more than 2 GiB")
+                .with_hint("Lower `max_value_bytes`")
+                .into());
+        };
         self.offsets.push(end);
         Ok(())
+    }
+
+    fn truncate(&mut self, length: usize) {
+        self.offsets.truncate(length + 1);
+        let end = self.offsets.last().copied().unwrap_or_default();
+        self.data.truncate(usize::try_from(end).unwrap_or_default());
     }
 
     fn finish<T: ByteArrayType<Offset = i32>>(
@@ -170,7 +185,16 @@ impl ColumnDecoder {
         }
     }
 
-    pub(super) fn append(&mut self, value: &[u8]) -> Result<()> {
+    /// Takes a value of at most so many bytes.
+    #[inline]
+    pub(super) fn append_within(&mut self, value: &[u8], most: usize) -> Result<()> {
+        if value.len() > most {
+            return Err(too_large(&self.name, value.len(), most));
+        }
+        self.append(value).map_err(|error| *error)
+    }
+
+    fn append(&mut self, value: &[u8]) -> Decoded<()> {
         self.nulls.append_non_null();
         let name = &self.name;
         match &mut self.values {
@@ -182,9 +206,14 @@ impl ColumnDecoder {
             Values::Float32(values) => values.push(f32::from_be_bytes(fixed(name, value)?)),
             Values::Float64(values) => values.push(f64::from_be_bytes(fixed(name, value)?)),
             Values::Decimal128 { values, precision, scale } => {
-                let numeric = Numeric::parse(value).map_err(|what| wrong(name, what))?;
-                let decimal = decode_numeric::to_i128(&numeric, *precision, *scale);
-                values.push(decimal.map_err(|what| wrong(name, what).with_hint(DECIMALS_AS_TEXT))?);
+                values.push(match decode_numeric::to_short(value, *precision, *scale) {
+                    Some(short) => i128::from(short),
+                    None => {
+                        let numeric = Numeric::parse(value).map_err(|what| wrong(name, what))?;
+                        let decimal = decode_numeric::to_i128(&numeric, *precision, *scale);
+                        decimal.map_err(|what| wrong(name, what).with_hint(DECIMALS_AS_TEXT))?
+                    }
+                });
             }
             Values::Decimal256 { values, precision, scale } => {
                 let numeric = Numeric::parse(value).map_err(|what| wrong(name, what))?;
@@ -202,7 +231,7 @@ impl ColumnDecoder {
             }
             Values::Jsonb(bytes) => {
                 let [1, text @ ..] = value else {
-                    return Err(wrong(name, "a jsonb value is not of version 1"));
+                    return Err(wrong(name, "a jsonb value is not of version 1").into());
                 };
                 bytes.data.extend_from_slice(text);
                 bytes.end_value(name)?;
@@ -214,7 +243,7 @@ impl ColumnDecoder {
             Values::Time(values) => {
                 let micros = i64::from_be_bytes(fixed(name, value)?);
                 if micros >= 86_400_000_000 {
-                    return Err(wrong(name, "a time of day is 24:00:00").with_hint(AS_TEXT));
+                    return Err(wrong(name, "a time of day is 24:00:00").with_hint(AS_TEXT).into());
                 }
                 values.push(micros);
             }
@@ -235,7 +264,7 @@ impl ColumnDecoder {
     }
 
     /// Takes the elements of an array as `array_send` writes them, and counts them.
-    fn append_elements(&mut self, value: &[u8]) -> Result<i32> {
+    fn append_elements(&mut self, value: &[u8]) -> Decoded<i32> {
         let mut input = Input(value);
         let malformed = |name: &str| wrong(name, "an array is not as the protocol has it");
         let mut header = || input.i32().zip(input.i32()).zip(input.i32());
@@ -249,24 +278,51 @@ impl ColumnDecoder {
                 &self.name,
                 format!("an array has {dimensions} dimensions, and a list has one"),
             )
-            .with_hint(AS_TEXT));
+            .with_hint(AS_TEXT)
+            .into());
         }
         if lower_bound != 1 {
             return Err(wrong(&self.name, format!("an array counts from {lower_bound}, and a list from 1"))
-                .with_hint(AS_TEXT));
+                .with_hint(AS_TEXT)
+                .into());
         }
         for _ in 0..length {
-            match input.i32() {
-                Some(-1) => self.append_null(),
-                Some(length) => {
-                    let length = usize::try_from(length).ok();
-                    let element = length.and_then(|length| input.take(length));
-                    self.append(element.ok_or_else(|| malformed(&self.name))?)?;
-                }
-                None => return Err(malformed(&self.name)),
+            match input.field() {
+                Element::Null => self.append_null(),
+                Element::Value(element) => self.append(element)?,
+                Element::Incomplete | Element::Impossible => return Err(malformed(&self.name).into()),
             }
         }
         Ok(length)
+    }
+
+    /// Drops all values but the first `length`.
+    pub(super) fn truncate(&mut self, length: usize) {
+        self.nulls.truncate(length);
+        match &mut self.values {
+            Values::Bool(values) => values.truncate(length),
+            Values::Int16(values) => values.truncate(length),
+            Values::Int32(values) | Values::Date(values) => values.truncate(length),
+            Values::Int64(values) | Values::Time(values) | Values::Timestamp { values, .. } => {
+                values.truncate(length);
+            }
+            Values::UInt32(values) => values.truncate(length),
+            Values::Float32(values) => values.truncate(length),
+            Values::Float64(values) => values.truncate(length),
+            Values::Decimal128 { values, .. } => values.truncate(length),
+            Values::Decimal256 { values, .. } => values.truncate(length),
+            Values::DecimalText(bytes)
+            | Values::Text(bytes)
+            | Values::Jsonb(bytes)
+            | Values::Binary(bytes) => bytes.truncate(length),
+            Values::Interval(values) => values.truncate(length),
+            Values::Uuid(values) => values.truncate(16 * length),
+            Values::List { offsets, items, .. } => {
+                offsets.truncate(length + 1);
+                let end = offsets.last().copied().unwrap_or_default();
+                items.truncate(usize::try_from(end).unwrap_or_default());
+            }
+        }
     }
 
     pub(super) fn finish(&mut self) -> Result<ArrayRef> {
@@ -333,10 +389,25 @@ fn wrong(column: &str, what: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::InvalidData, format!("Column `{column}`: {what}"))
 }
 
-fn fixed<const LENGTH: usize>(column: &str, value: &[u8]) -> Result<[u8; LENGTH]> {
-    value
-        .try_into()
-        .map_err(|_| wrong(column, format!("a value has {} bytes where its type has {LENGTH}", value.len())))
+#[cold]
+fn too_large(column: &str, bytes: usize, most: usize) -> Error {
+    Error::new(
+        ErrorKind::InvalidData,
+        format!(
+            "A value of column `{column}` has `{bytes}` bytes, more than the `{most}` that one value may have"
+        ),
+    )
+    .with_hint("Raise `max_value_bytes`, or leave the column out of the statement")
+}
+
+#[inline]
+fn fixed<const LENGTH: usize>(column: &str, value: &[u8]) -> Decoded<[u8; LENGTH]> {
+    value.try_into().map_err(|_| other_length(column, value.len(), LENGTH).into())
+}
+
+#[cold]
+fn other_length(column: &str, bytes: usize, expected: usize) -> Error {
+    wrong(column, format!("a value has {bytes} bytes where its type has {expected}"))
 }
 
 /// Moves a date or a timestamp to the epoch of Arrow. The least and greatest integer are the infinities on both sides.
@@ -345,15 +416,18 @@ fn rebase<T: Copy + PartialEq + Extremes>(
     value: T,
     is_item: bool,
     add: impl Fn(T) -> Option<T>,
-) -> Result<T> {
+) -> Decoded<T> {
     if value == T::LEAST || value == T::GREATEST {
         if is_item {
-            return Err(wrong(column, "a list holds an infinite date or timestamp").with_hint(AS_TEXT));
+            return Err(wrong(column, "a list holds an infinite date or timestamp")
+                .with_hint(AS_TEXT)
+                .into());
         }
         return Ok(value);
     }
+    let too_late = || wrong(column, "a date or timestamp is later than can be carried").with_hint(AS_TEXT);
     let moved = add(value).filter(|moved| *moved != T::GREATEST);
-    moved.ok_or_else(|| wrong(column, "a date or timestamp is later than can be carried").with_hint(AS_TEXT))
+    moved.ok_or_else(|| too_late().into())
 }
 
 trait Extremes {
@@ -371,43 +445,14 @@ impl Extremes for i64 {
     const GREATEST: Self = i64::MAX;
 }
 
-fn interval(column: &str, value: &[u8]) -> Result<IntervalMonthDayNano> {
+fn interval(column: &str, value: &[u8]) -> Decoded<IntervalMonthDayNano> {
     let bytes = fixed::<16>(column, value)?;
     let mut input = Input(&bytes);
     let (Some(micros), Some(days), Some(months)) = (input.i64(), input.i32(), input.i32()) else {
-        return Err(wrong(column, "an interval is not as the protocol has it"));
+        return Err(wrong(column, "an interval is not as the protocol has it").into());
     };
     let nanos = micros.checked_mul(1000).ok_or_else(|| {
         wrong(column, "an interval has more hours than can be carried in nanoseconds").with_hint(AS_TEXT)
     })?;
     Ok(IntervalMonthDayNano::new(months, days, nanos))
-}
-
-/// Bytes in the order of the network.
-pub(super) struct Input<'a>(pub(super) &'a [u8]);
-
-impl<'a> Input<'a> {
-    pub(super) fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    pub(super) fn i16(&mut self) -> Option<i16> {
-        let (taken, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(i16::from_be_bytes(*taken))
-    }
-
-    pub(super) fn i32(&mut self) -> Option<i32> {
-        let (taken, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(i32::from_be_bytes(*taken))
-    }
-
-    pub(super) fn i64(&mut self) -> Option<i64> {
-        let (taken, rest) = self.0.split_first_chunk()?;
-        self.0 = rest;
-        Some(i64::from_be_bytes(*taken))
-    }
 }

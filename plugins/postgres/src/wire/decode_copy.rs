@@ -3,14 +3,13 @@
 
 use hub_plugin_api::{Error, ErrorKind, Result};
 
-use super::decode_column::Input;
+use super::input::{Field, Input};
 
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 /// Set when tuples carry OIDs; no server since version 12 does, and we never ask for it.
 const CRITICAL_FLAGS: u32 = 0xffff_0000;
-
-/// Where a field of the current tuple lies; `None` is null.
-type Place = Option<(usize, usize)>;
+/// The trailer stands where a tuple has its count of fields.
+const TRAILER: i16 = -1;
 
 /// Cuts the stream into tuples, wherever its messages end.
 #[derive(Default)]
@@ -19,23 +18,31 @@ pub struct CopyFrames {
     past_trailer: bool,
     /// The beginning of a tuple whose end has not come yet.
     partial: Vec<u8>,
-    places: Vec<Place>,
 }
 
 impl CopyFrames {
-    /// Takes the next bytes of the stream and hands each tuple in them to `each`.
+    /// Takes the next bytes of the stream. `take` gets bytes that begin with a tuple, and says how many of them the
+    /// tuple has; `None` when its end is not among them, and then it gets them again with what follows.
     ///
     /// # Errors
-    /// [`ErrorKind::Protocol`] when the stream is not as documented, and what `each` fails with.
-    pub fn feed(&mut self, message: &[u8], mut each: impl FnMut(Tuple<'_>) -> Result<()>) -> Result<()> {
+    /// [`ErrorKind::Protocol`] when the stream is not as documented, and what `take` fails with.
+    #[inline]
+    pub fn feed(
+        &mut self,
+        message: &[u8],
+        mut take: impl FnMut(&[u8]) -> Result<Option<usize>>,
+    ) -> Result<()> {
         if self.partial.is_empty() {
-            let used = self.cut(message, &mut each)?;
-            self.partial.extend_from_slice(&message[used..]);
+            let used = self.cut(message, &mut take)?;
+            // As the server sends it, a message ends where a tuple does.
+            if used < message.len() {
+                self.partial.extend_from_slice(&message[used..]);
+            }
             return Ok(());
         }
         let mut joined = std::mem::take(&mut self.partial);
         joined.extend_from_slice(message);
-        let used = self.cut(&joined, &mut each)?;
+        let used = self.cut(&joined, &mut take)?;
         joined.drain(..used);
         self.partial = joined;
         Ok(())
@@ -53,76 +60,50 @@ impl CopyFrames {
     }
 
     /// Handles whole tuples, and answers how many bytes they were.
-    fn cut(&mut self, bytes: &[u8], each: &mut impl FnMut(Tuple<'_>) -> Result<()>) -> Result<usize> {
+    #[inline]
+    fn cut(&mut self, bytes: &[u8], take: &mut impl FnMut(&[u8]) -> Result<Option<usize>>) -> Result<usize> {
         let mut input = Input(bytes);
-        let mut used = 0;
         if !self.past_header {
             if !skip_header(&mut input)? {
                 return Ok(0);
             }
             self.past_header = true;
-            used = bytes.len() - input.0.len();
         }
-        while !input.0.is_empty() {
+        while let Some(count) = Input(input.0).i16() {
             if self.past_trailer {
                 return Err(malformed("there is something behind its trailer"));
             }
-            match self.find_fields(&mut input, bytes.len())? {
-                Found::Tuple => each(Tuple { bytes, places: &self.places })?,
-                Found::Trailer => self.past_trailer = true,
-                Found::Incomplete => return Ok(used),
-            }
-            used = bytes.len() - input.0.len();
-        }
-        Ok(used)
-    }
-
-    fn find_fields(&mut self, input: &mut Input<'_>, total: usize) -> Result<Found> {
-        self.places.clear();
-        let Some(count) = input.i16() else { return Ok(Found::Incomplete) };
-        if count == -1 {
-            return Ok(Found::Trailer);
-        }
-        for _ in 0..count {
-            let Some(length) = input.i32() else { return Ok(Found::Incomplete) };
-            if length == -1 {
-                self.places.push(None);
+            if count == TRAILER {
+                self.past_trailer = true;
+                input.take(size_of::<i16>());
                 continue;
             }
-            let length = usize::try_from(length).map_err(|_| malformed("a field has a negative length"))?;
-            let start = total - input.0.len();
+            let Some(length) = take(input.0)? else { break };
             if input.take(length).is_none() {
-                return Ok(Found::Incomplete);
+                return Err(malformed("a tuple ends behind its bytes"));
             }
-            self.places.push(Some((start, length)));
         }
-        Ok(Found::Tuple)
+        if self.past_trailer && !input.0.is_empty() {
+            return Err(malformed("there is something behind its trailer"));
+        }
+        Ok(bytes.len() - input.0.len())
     }
 }
 
-enum Found {
-    Tuple,
-    Trailer,
-    Incomplete,
-}
-
-/// A tuple's fields.
+/// A tuple's bytes: a count of fields, and each field's length before its bytes.
 #[derive(Clone, Copy)]
-pub struct Tuple<'a> {
-    bytes: &'a [u8],
-    places: &'a [Place],
-}
+pub struct Tuple<'a>(pub &'a [u8]);
 
 impl<'a> Tuple<'a> {
-    /// The fields in order, `None` for null.
-    pub fn fields(self) -> impl Iterator<Item = Option<&'a [u8]>> {
-        self.places.iter().map(move |place| place.map(|(start, length)| &self.bytes[start..start + length]))
-    }
-
-    /// One field; `None` also when there is none at this place.
+    /// One field; `None` is null, and also what is not there. The fields before it are passed.
     pub fn field(self, index: usize) -> Option<&'a [u8]> {
-        let (start, length) = (*self.places.get(index)?)?;
-        self.bytes.get(start..start + length)
+        let mut input = Input(self.0);
+        let count = usize::try_from(input.i16()?).ok()?;
+        let field = (0..count).map(|_| input.field()).nth(index)?;
+        match field {
+            Field::Value(value) => Some(value),
+            Field::Null | Field::Incomplete | Field::Impossible => None,
+        }
     }
 }
 
@@ -176,12 +157,32 @@ mod tests {
         bytes
     }
 
+    /// A tuple's fields and its length; `None` when its end is not there.
+    fn tuple(bytes: &[u8]) -> Result<Option<(Row, usize)>> {
+        let mut input = Input(bytes);
+        let Some(count) = input.i16() else { return Ok(None) };
+        let mut row = Row::new();
+        for _ in 0..count {
+            row.push(match input.field() {
+                Field::Value(value) => Some(value.to_vec()),
+                Field::Null => None,
+                Field::Incomplete => return Ok(None),
+                Field::Impossible => return Err(malformed("a field has a negative length")),
+            });
+        }
+        Ok(Some((row, bytes.len() - input.0.len())))
+    }
+
     fn read(messages: impl Iterator<Item = Vec<u8>>) -> Result<Vec<Row>> {
         let (mut frames, mut rows) = (CopyFrames::default(), Vec::new());
         for message in messages {
-            frames.feed(&message, |tuple| {
-                rows.push(tuple.fields().map(|field| field.map(<[u8]>::to_vec)).collect());
-                Ok(())
+            frames.feed(&message, |bytes| {
+                let Some((row, length)) = tuple(bytes)? else { return Ok(None) };
+                for (index, field) in row.iter().enumerate() {
+                    assert_eq!(Tuple(&bytes[..length]).field(index), field.as_deref());
+                }
+                rows.push(row);
+                Ok(Some(length))
             })?;
         }
         frames.end().map(|()| rows)

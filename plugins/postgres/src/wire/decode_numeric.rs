@@ -59,19 +59,53 @@ impl<'a> Numeric<'a> {
     }
 }
 
+/// 10⁰ to 10³⁸: all powers of ten that 128 bits hold.
+const POWERS: [u128; 39] = {
+    let mut powers = [1; 39];
+    let mut exponent = 1;
+    while exponent < powers.len() {
+        powers[exponent] = powers[exponent - 1] * 10;
+        exponent += 1;
+    }
+    powers
+};
+
+/// The value as a whole number of 10⁻ˢᶜᵃˡᵉ, when it has at most four digits to the base of 10,000 and the result fits
+/// 64 bits: what nearly all values are. `None` says nothing about the value.
+#[inline]
+pub(super) fn to_short(value: &[u8], precision: u8, scale: u8) -> Option<i64> {
+    let (head, digits) = value.split_first_chunk::<8>()?;
+    let head = u64::from_be_bytes(*head);
+    let (count, weight, sign) = ((head >> 48) as usize, (head >> 32) as i16, (head >> 16) as u16);
+    if count > 4 || digits.len() != 2 * count || sign & !NEGATIVE != 0 {
+        return None;
+    }
+    let digit = |pair: &[u8]| u64::from(u16::from_be_bytes([pair[0], pair[1]]));
+    let whole = digits.chunks_exact(2).fold(0, |sum, pair| sum * 10_000 + digit(pair));
+    let exponent = 4 * (i32::from(weight) - count as i32 + 1) + i32::from(scale);
+    let scaled = match exponent {
+        0 => whole,
+        // Division by a constant is a multiplication; nothing may be rounded.
+        -1 if whole % 10 == 0 => whole / 10,
+        -2 if whole % 100 == 0 => whole / 100,
+        -3 if whole % 1000 == 0 => whole / 1000,
+        1..=18 => whole.checked_mul(POWERS[exponent as usize] as u64)?,
+        _ => return None,
+    };
+    let limit = POWERS[usize::from(precision.min(18))] as u64;
+    let value = Some(scaled.cast_signed()).filter(|_| scaled < limit)?;
+    Some(if sign == NEGATIVE { -value } else { value })
+}
+
 /// The value as a whole number of 10⁻ˢᶜᵃˡᵉ.
 pub(super) fn to_i128(numeric: &Numeric<'_>, precision: u8, scale: u8) -> Result<i128, String> {
     if let Some(special) = numeric.special() {
         return Err(not_a_number(special, precision, scale));
     }
     let exponent = numeric.exponent(scale);
-    // Four digits to the base of 10,000 fit into 64 bits, whose multiplication is the faster one.
-    let whole = if numeric.count() <= 4 {
-        Some(u128::from(numeric.digits().fold(0u64, |sum, digit| sum * 10_000 + u64::from(digit))))
-    } else {
-        numeric.digits().try_fold(0u128, |sum, digit| sum.checked_mul(10_000)?.checked_add(u128::from(digit)))
-    };
-    let power = 10u128.checked_pow(exponent.unsigned_abs());
+    let add = |sum: u128, digit: u16| sum.checked_mul(10_000)?.checked_add(u128::from(digit));
+    let whole = numeric.digits().try_fold(0, add);
+    let power = POWERS.get(exponent.unsigned_abs() as usize).copied();
     let scaled = match (whole, power) {
         (Some(whole), Some(power)) if exponent >= 0 => whole.checked_mul(power),
         (Some(whole), Some(power)) if whole % power == 0 => Some(whole / power),
@@ -82,7 +116,7 @@ pub(super) fn to_i128(numeric: &Numeric<'_>, precision: u8, scale: u8) -> Result
         }
         _ => None,
     };
-    let limit = 10u128.pow(u32::from(precision));
+    let limit = POWERS.get(usize::from(precision)).copied().unwrap_or(u128::MAX);
     let value =
         scaled.filter(|value| *value < limit).ok_or_else(|| too_long(precision, scale))?.cast_signed();
     Ok(if numeric.sign == NEGATIVE { -value } else { value })
@@ -225,6 +259,11 @@ mod tests {
             let wire = send(negative, &digits, scale);
             let numeric = Numeric::parse(&wire).unwrap();
             prop_assert_eq!(to_i128(&numeric, 38, scale as u8).unwrap(), value);
+            for precision in [digits.len() as u8, digits.len() as u8 - 1] {
+                let short = to_short(&wire, precision, scale as u8);
+                prop_assert!(short.is_none_or(|short| i128::from(short) == value && precision == digits.len() as u8));
+                prop_assert_eq!(short.is_some(), precision == digits.len() as u8 && digits.len() <= 12, "{}", digits);
+            }
             prop_assert_eq!(to_i256(&numeric, 76, scale as u8).unwrap(), i256::from_i128(value));
             // One digit less is refused rather than rounded, unless it is a zero.
             if scale > 0 {
@@ -247,6 +286,7 @@ mod tests {
 
         #[test]
         fn bytes_that_are_no_number_are_refused_or_read_and_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..30)) {
+            let _ = to_short(&bytes, 38, 10);
             if let Ok(numeric) = Numeric::parse(&bytes) {
                 let _ = to_i128(&numeric, 38, 10);
                 let _ = to_i256(&numeric, 76, 10);

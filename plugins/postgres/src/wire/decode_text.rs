@@ -2,8 +2,9 @@
 //! hold this text; the server reads it back as the column's type.
 
 use super::{
-    decode_column::{EPOCH_DAYS, Input},
+    decode_column::EPOCH_DAYS,
     decode_numeric::{self, Numeric},
+    input::Input,
 };
 use crate::types::Wire;
 

@@ -11,3 +11,4 @@ mod encode_number;
 pub(crate) mod encode_plan;
 pub(crate) mod encode_target;
 mod encode_time;
+mod input;
