@@ -1,0 +1,115 @@
+//! The servers' error numbers as errors of the boundary: mapped once, here.
+
+use std::io;
+
+use hub_plugin_api::{Error, ErrorKind};
+
+/// The kind of an error number (MySQL manual, "Server Error Message Reference"; MariaDB knowledge base, "MariaDB Error
+/// Codes"). SQLSTATE decides where the number is not known.
+pub fn kind_of(code: u16, sqlstate: &str) -> ErrorKind {
+    match code {
+        // Access to the account, or to what it may do.
+        1044 | 1142 | 1143 | 1227 | 1370 | 1410 | 1419 | 1698 | 3530 | 3879 => ErrorKind::PermissionDenied,
+        1045 | 1130 | 1251 | 1275 | 1524 | 1820 | 1862 | 2059 | 3118 | 4151 => ErrorKind::Authentication,
+        1049 | 1051 | 1054 | 1091 | 1109 | 1146 | 1305 | 1360 => ErrorKind::NotFound,
+        1040 | 1041 | 1114 | 1021 | 1037 | 1038 | 1153 | 1203 | 1206 | 1226 | 1461 => {
+            ErrorKind::ResourceExhausted
+        }
+        1205 | 1213 | 1614 | 1637 | 3572 => ErrorKind::Busy,
+        1053 | 1077 | 1079 | 1152 | 1836 | 3169 | 1927 | 4031 => ErrorKind::Unavailable,
+        1158 | 1159 | 1160 | 1161 | 1184 | 1429 => ErrorKind::Network,
+        1317 => ErrorKind::Cancelled,
+        1969 | 3024 => ErrorKind::TimedOut,
+        1236 => ErrorKind::PositionLost,
+        1048 | 1062 | 1169 | 1216 | 1217 | 1364 | 1451 | 1452 | 1557 | 1586 | 1761 | 1762 | 3819 | 4025 => {
+            ErrorKind::ConstraintViolated
+        }
+        1264 | 1265 | 1292 | 1300 | 1366 | 1367 | 1406 | 1411 | 1416 | 1690 | 3140 | 3141 | 3156 | 3903 => {
+            ErrorKind::InvalidData
+        }
+        1148 | 1235 | 1290 | 1295 | 1289 | 3948 | 4166 => ErrorKind::Unsupported,
+        1792 => ErrorKind::InvalidStatement,
+        _ => match sqlstate.get(..2).unwrap_or_default() {
+            "08" => ErrorKind::Network,
+            "0A" => ErrorKind::Unsupported,
+            "21" | "42" => ErrorKind::InvalidStatement,
+            "22" => ErrorKind::InvalidData,
+            "23" => ErrorKind::ConstraintViolated,
+            "28" => ErrorKind::Authentication,
+            "40" => ErrorKind::Busy,
+            "70" => ErrorKind::Cancelled,
+            _ => ErrorKind::Internal,
+        },
+    }
+}
+
+/// An error that the server answered with, said of what was being done: `Could not read the rows`.
+pub fn from_server(doing: &str, code: u16, sqlstate: &str, text: &str) -> Error {
+    let mut error = Error::new(kind_of(code, sqlstate), doing).with_code(code.to_string());
+    error.source = Some(text.to_owned());
+    match hint_of(code) {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+/// The network, said of what was being done.
+pub fn from_io(doing: &str, error: &io::Error) -> Error {
+    let kind = match error.kind() {
+        io::ErrorKind::TimedOut => ErrorKind::TimedOut,
+        io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => ErrorKind::Protocol,
+        _ => ErrorKind::Network,
+    };
+    Error::new(kind, doing).with_source(error)
+}
+
+/// The server does not speak the protocol as documented.
+pub fn protocol(what: &str) -> Error {
+    Error::new(ErrorKind::Protocol, format!("The server's answer cannot be read: {what}"))
+        .with_hint("Check that a MySQL or MariaDB server answers at this address")
+}
+
+/// What to do about it, where the number says enough.
+fn hint_of(code: u16) -> Option<&'static str> {
+    Some(match code {
+        1040 | 1203 => "Raise `max_connections`, or read with fewer splits",
+        1148 | 3948 => "Set `local_infile = ON` on the server, or choose `load: insert`",
+        1153 => "Raise `max_allowed_packet` on the server",
+        1205 | 3572 => "Wait until the other session has released its lock, or raise the lock timeout",
+        1290 => "The server runs with an option such as `--read-only` that forbids this",
+        1524 => "The account uses an authentication plugin that this server has not loaded",
+        1130 => "Make an account for this host, or for `%`",
+        1792 => "The session is read-only: sources do not change the database they read",
+        1820 | 1862 => "The account's password has expired: set a new one with ALTER USER",
+        1969 | 3024 => "Raise `statement_timeout_ms`, or the server's own limit",
+        3118 => "The account is locked: ALTER USER … ACCOUNT UNLOCK",
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_the_kind_that_decides_what_happens_next() {
+        for (code, sqlstate, kind) in [
+            (1045, "28000", ErrorKind::Authentication),
+            (1044, "42000", ErrorKind::PermissionDenied),
+            (1049, "42000", ErrorKind::NotFound),
+            (1146, "42S02", ErrorKind::NotFound),
+            (1064, "42000", ErrorKind::InvalidStatement),
+            (1062, "23000", ErrorKind::ConstraintViolated),
+            (1264, "22003", ErrorKind::InvalidData),
+            (1205, "HY000", ErrorKind::Busy),
+            (1213, "40001", ErrorKind::Busy),
+            (1317, "70100", ErrorKind::Cancelled),
+            (1236, "HY000", ErrorKind::PositionLost),
+            (3948, "42000", ErrorKind::Unsupported),
+            (9999, "42000", ErrorKind::InvalidStatement),
+            (9999, "", ErrorKind::Internal),
+        ] {
+            assert_eq!(kind_of(code, sqlstate), kind, "{code}");
+        }
+    }
+}

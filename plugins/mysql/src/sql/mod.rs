@@ -1,0 +1,114 @@
+//! All SQL of the connectors, as pure functions that return text.
+
+use crate::{
+    config::Settings,
+    flavor::{Server, Vendor},
+};
+
+/// Quotes an identifier: always in backticks, backticks doubled, whatever `sql_mode` says.
+///
+/// A NUL cannot be part of a name on the server; it is left out, so the server answers that the name does not exist.
+pub fn identifier(name: &str) -> String {
+    let mut quoted = String::with_capacity(name.len() + 2);
+    quoted.push('`');
+    for character in name.chars().filter(|character| *character != '\0') {
+        if character == '`' {
+            quoted.push('`');
+        }
+        quoted.push(character);
+    }
+    quoted.push('`');
+    quoted
+}
+
+/// A table's name, with its database where it has one.
+pub fn qualified(database: Option<&str>, name: &str) -> String {
+    match database {
+        Some(database) => format!("{}.{}", identifier(database), identifier(name)),
+        None => identifier(name),
+    }
+}
+
+/// Quotes a text as a literal. The sessions' `sql_mode` is fixed, so backslashes escape.
+pub fn literal(value: &str) -> String {
+    let mut quoted = String::with_capacity(value.len() + 2);
+    quoted.push('\'');
+    for character in value.chars() {
+        match character {
+            '\'' => quoted.push_str("''"),
+            '\\' => quoted.push_str("\\\\"),
+            '\0' => quoted.push_str("\\0"),
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('\'');
+    quoted
+}
+
+/// Bytes as a literal.
+pub fn hex_literal(bytes: &[u8]) -> String {
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("x'{digits}'")
+}
+
+/// The modes that statements are run in: data that does not fit is an error, and no mode changes what a text means.
+pub const SQL_MODE: &str =
+    "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION";
+
+/// The longest that both servers wait, in seconds: a reader waits for its destination, and a plan for its readers.
+const PATIENCE_S: u32 = 31_536_000;
+
+/// What every session starts with: how values are written must not depend on server or account.
+pub fn session_settings(server: &Server, settings: &Settings) -> String {
+    let mut assignments = vec![
+        "NAMES utf8mb4".to_owned(),
+        "autocommit = 1".into(),
+        format!("time_zone = {}", literal(&settings.time_zone)),
+        format!("sql_mode = '{SQL_MODE}'"),
+        "sql_auto_is_null = 0".into(),
+        "sql_safe_updates = 0".into(),
+        "sql_select_limit = DEFAULT".into(),
+        format!("wait_timeout = {PATIENCE_S}"),
+        format!("net_write_timeout = {PATIENCE_S}"),
+        format!("net_read_timeout = {PATIENCE_S}"),
+    ];
+    let timeout = settings.statement_timeout_ms;
+    match server.vendor {
+        Vendor::MySql if timeout > 0 => assignments.push(format!("max_execution_time = {timeout}")),
+        Vendor::MariaDb if timeout > 0 => {
+            assignments.push(format!("max_statement_time = {}.{:03}", timeout / 1000, timeout % 1000));
+        }
+        _ => {}
+    }
+    format!("SET {}", assignments.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use hub_plugin_api::Config;
+
+    use super::*;
+
+    #[test]
+    fn hostile_names_and_values_stay_inside_their_quotes() {
+        assert_eq!(identifier("a`; drop table `b"), "`a``; drop table ``b`");
+        assert_eq!(identifier("a\0b"), "`ab`");
+        assert_eq!(qualified(Some("S p"), "T"), "`S p`.`T`");
+        assert_eq!(literal("it's"), "'it''s'");
+        assert_eq!(literal("\\'; drop table x; -- \0"), "'\\\\''; drop table x; -- \\0'");
+        assert_eq!(hex_literal(b"\0a\xff"), "x'0061ff'");
+    }
+
+    #[test]
+    fn sessions_of_both_vendors_start_alike() {
+        let config = Config::new()
+            .with("username", "u")
+            .with("database", "d")
+            .with("time_zone", "-03:30")
+            .with("statement_timeout_ms", 1500);
+        let settings = Settings::read(&config).unwrap();
+        for version in ["9.7.4", "11.8.6-MariaDB"] {
+            insta::assert_snapshot!(session_settings(&Server::of_handshake(version), &settings));
+        }
+    }
+}
