@@ -1,0 +1,61 @@
+// Build makes a custom function of a Go package:
+//
+//	go run connector-hub/guest/cmd/build -o OUT.wasm ./PACKAGE
+//
+// The result is a core module that carries the type of the component it wants to be; the hub wraps it. With -command it
+// is a plain program that prints one JSON object a line.
+package main
+
+import (
+	_ "embed"
+	"encoding/binary"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+)
+
+// The world custom-function of the contract 1.0, encoded.
+//
+//go:embed component-type.bin
+var componentType []byte
+
+// The custom section that the hub looks for.
+const section = "component-type:custom-function"
+
+func main() {
+	out := flag.String("o", "function.wasm", "the module to write")
+	command := flag.Bool("command", false, "build a program that prints one JSON object a line")
+	flag.Parse()
+	if flag.NArg() != 1 {
+		fmt.Fprintln(os.Stderr, "Usage: build -o OUT.wasm [-command] PACKAGE")
+		os.Exit(2)
+	}
+	if err := build(*out, flag.Arg(0), *command); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		os.Exit(1)
+	}
+}
+
+func build(out, pkg string, command bool) error {
+	arguments := []string{"build", "-o", out, "-ldflags=-s -w"}
+	if !command {
+		arguments = []string{"build", "-o", out, "-buildmode=c-shared", "-ldflags=-s -w -checklinkname=0"}
+	}
+	compile := exec.Command("go", append(arguments, pkg)...)
+	compile.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
+	compile.Stdout, compile.Stderr = os.Stdout, os.Stderr
+	if err := compile.Run(); err != nil || command {
+		return err
+	}
+	module, err := os.ReadFile(out)
+	if err != nil {
+		return err
+	}
+	content := binary.AppendUvarint(nil, uint64(len(section)))
+	content = append(content, section...)
+	content = append(content, componentType...)
+	module = append(module, 0)
+	module = binary.AppendUvarint(module, uint64(len(content)))
+	return os.WriteFile(out, append(module, content...), 0o755)
+}

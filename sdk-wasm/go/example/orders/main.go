@@ -1,0 +1,153 @@
+// Orders reads orders page by page, and yields what each of them costs.
+//
+// Arguments: `statement` reads one page; its first parameter is the last id that was seen, the second how many rows a
+// page has. `page_rows`: default 500. In PostgreSQL and SQLite:
+//
+//	select id, customer, quantity, cents, discount from orders where id > $1 order by id limit $2
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"math/bits"
+	"slices"
+
+	"connector-hub/guest/hub"
+)
+
+type orders struct {
+	Statement string
+	PageRows  int64 `json:"page_rows"`
+	last      int64
+	// Whether a page was yielded whose boundary is still to come.
+	pageIsOpen bool
+}
+
+type position struct {
+	Last int64 `json:"last"`
+}
+
+var fields = []hub.Field{
+	{Name: "id", Type: hub.TypeSigned, Key: 1},
+	{Name: "customer", Type: hub.TypeText},
+	{Name: "total_cents", Type: hub.TypeSigned, NotNull: true},
+	{Name: "net_cents", Type: hub.TypeFloat, NotNull: true},
+	{Name: "label", Type: hub.TypeText, NotNull: true},
+}
+
+func init() { hub.Register(hub.Definition{Open: open}) }
+
+func open(arguments, resumed []byte) (hub.Function, error) {
+	at := position{Last: math.MinInt64}
+	function := &orders{PageRows: 500}
+	if err := json.Unmarshal(arguments, function); err != nil {
+		return nil, &hub.Failure{Kind: "invalid-config", Message: "The arguments cannot be read: " + err.Error()}
+	}
+	if function.PageRows < 1 {
+		return nil, &hub.Failure{
+			Kind: "invalid-config", Message: "A page needs at least one row", Hint: "Set `page_rows`",
+		}
+	}
+	if resumed != nil {
+		if err := json.Unmarshal(resumed, &at); err != nil {
+			return nil, &hub.Failure{Kind: "position-lost", Message: "The position cannot be read: " + err.Error()}
+		}
+	}
+	function.last = at.Last
+	return function, nil
+}
+
+func (o *orders) Next() (hub.Event, error) {
+	if o.pageIsOpen {
+		o.pageIsOpen = false
+		return hub.Boundary{Position: position{o.last}}, nil
+	}
+	cursor, err := hub.Query(o.Statement, o.last, o.PageRows)
+	if err != nil {
+		return nil, err
+	}
+	defer cursor.Close()
+	page := hub.Rows{Fields: fields}
+	for {
+		batch, err := cursor.Next()
+		if err != nil {
+			return nil, err
+		}
+		if batch == nil {
+			break
+		}
+		if err := o.costs(batch, &page); err != nil {
+			return nil, err
+		}
+	}
+	if len(page.Rows) == 0 {
+		return hub.End{}, nil
+	}
+	o.pageIsOpen = true
+	return page, nil
+}
+
+// costs appends what the orders of a batch cost.
+func (o *orders) costs(batch, page *hub.Rows) error {
+	var at [5]int
+	for i, name := range []string{"id", "customer", "quantity", "cents", "discount"} {
+		at[i] = slices.IndexFunc(batch.Fields, func(field hub.Field) bool { return field.Name == name })
+		if at[i] < 0 {
+			return &hub.Failure{Kind: "schema-mismatch", Message: "The statement has no column `" + name + "`"}
+		}
+	}
+	for _, row := range batch.Rows {
+		id, fits1 := row[at[0]].(int64)
+		quantity, fits2 := row[at[2]].(int64)
+		cents, fits3 := row[at[3]].(int64)
+		discount, fits4 := row[at[4]].(float64)
+		name, hasName := row[at[1]].(string)
+		if !fits1 || !fits2 || !fits3 || !fits4 || (!hasName && row[at[1]] != nil) {
+			return &hub.Failure{Kind: "schema-mismatch", Message: "A column of an order holds a value of another type"}
+		}
+		total, fits := multiply(quantity, cents)
+		if !fits {
+			message := fmt.Sprintf("The total of order %d is above 2^63 - 1 cents", id)
+			return &hub.Failure{Kind: "invalid-data", Message: message}
+		}
+		var customer hub.Value
+		label := "unknown"
+		if hasName {
+			customer, label = upper(name), name
+		}
+		net := float64(total) * (1 - discount)
+		page.Rows = append(page.Rows, []hub.Value{id, customer, total, net, fmt.Sprintf("%s #%d", label, id)})
+		o.last = id
+	}
+	return nil
+}
+
+// multiply answers whether the product fits into 64 bits.
+func multiply(a, b int64) (int64, bool) {
+	absolute := func(value int64) uint64 {
+		if value < 0 {
+			return -uint64(value)
+		}
+		return uint64(value)
+	}
+	high, low := bits.Mul64(absolute(a), absolute(b))
+	limit := uint64(math.MaxInt64)
+	if (a < 0) != (b < 0) {
+		limit++
+	}
+	return a * b, high == 0 && low <= limit
+}
+
+// upper changes letters of ASCII only, as databases differ in the others.
+func upper(text string) string {
+	letters := []byte(text)
+	for i, letter := range letters {
+		if 'a' <= letter && letter <= 'z' {
+			letters[i] = letter - 'a' + 'A'
+		}
+	}
+	return string(letters)
+}
+
+func main() {}

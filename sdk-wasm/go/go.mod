@@ -1,0 +1,3 @@
+module connector-hub/guest
+
+go 1.24
