@@ -2,6 +2,7 @@
 
 mod connection;
 mod connection_config;
+pub mod functions;
 mod hub;
 pub mod pipeline;
 pub mod plugins;

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{check, completions, connectors, discover, paths, plugins, preview, run, schema};
+use super::{check, completions, connectors, discover, functions, paths, plugins, preview, run, schema};
 
 /// Moves rows from any database to any other, through connectors that are plugins.
 #[derive(Parser)]
@@ -23,6 +23,7 @@ Examples:
   connector-hub preview orders.yaml                    The first rows of its source
   connector-hub run orders.yaml                        Move the rows; again: go on where it stopped
   connector-hub plugins doctor                         Why a plugin is not there
+  connector-hub functions check pages.wasm             What a function of your own asks for
 
 Exit codes:
   0 done · 1 failed · 2 wrong usage or invalid file · 3 connection test failed
@@ -80,6 +81,9 @@ pub enum Command {
     /// List and explain connectors
     #[command(subcommand)]
     Connectors(connectors::Command),
+    /// Check functions of your own
+    #[command(subcommand)]
+    Functions(functions::Command),
     Check(check::Arguments),
     Discover(discover::Arguments),
     Preview(preview::Arguments),

@@ -7,6 +7,7 @@ mod connectors;
 mod discover;
 mod endpoint;
 mod exit;
+mod functions;
 mod logging;
 mod output;
 mod paths;
@@ -46,6 +47,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> Outcome {
     match arguments.command {
         Command::Plugins(command) => plugins::run(&command, &setup, output),
         Command::Connectors(command) => connectors::run(&command, &setup, output),
+        Command::Functions(command) => functions::run(&command, &setup, output),
         Command::Check(arguments) => check::run(&arguments, &setup, output),
         Command::Discover(arguments) => discover::run(&arguments, &setup, output),
         Command::Preview(arguments) => preview::run(&arguments, &setup, output),

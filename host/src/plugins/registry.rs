@@ -19,6 +19,7 @@ use super::{
     requirement::ConnectorRequirement,
     supervisor::Supervisor,
 };
+use crate::functions::{Sandbox, with_functions};
 
 /// Where plugins are looked for, and how.
 #[derive(Clone, Debug)]
@@ -89,6 +90,7 @@ pub struct Registry(Arc<Inner>);
 
 struct Inner {
     options: RegistryOptions,
+    sandbox: Sandbox,
     loader: Loader,
     /// Held during a scan, so that two never run at the same time.
     scanning: Mutex<()>,
@@ -106,9 +108,10 @@ impl Registry {
     /// Looks through the folders for the first time. Never fails: a file that cannot be used is in [`Registry::files`]
     /// with the reason, a folder in [`Registry::folders`].
     pub fn open(options: RegistryOptions) -> Self {
+        let sandbox = Sandbox::new(&options.cache);
         let loader = Loader::new(&options.cache, options.load_timeout, options.grace);
-        let registry =
-            Self(Arc::new(Inner { options, loader, scanning: Mutex::default(), found: RwLock::default() }));
+        let (scanning, found) = (Mutex::default(), RwLock::default());
+        let registry = Self(Arc::new(Inner { options, sandbox, loader, scanning, found }));
         registry.rescan();
         registry
     }
@@ -159,6 +162,11 @@ impl Registry {
         }
     }
 
+    /// What runs custom functions.
+    pub fn sandbox(&self) -> &Sandbox {
+        &self.0.sandbox
+    }
+
     pub(super) fn options(&self) -> &RegistryOptions {
         &self.0.options
     }
@@ -182,7 +190,7 @@ impl Registry {
             for path in paths {
                 let (mut report, plugin) = self.0.loader.load(path, unsettled.contains(path), lock);
                 if let Some(plugin) = plugin {
-                    match connectors_of(&report, &plugin, &mut owners) {
+                    match connectors_of(&report, &plugin, &self.0.sandbox, &mut owners) {
                         Ok(connectors) => found.connectors.extend(connectors),
                         Err(refusal) => report.verdict = Verdict::Refused(refusal),
                     }
@@ -247,6 +255,7 @@ type Owners = HashMap<(String, Version), PathBuf>;
 fn connectors_of(
     report: &FileReport,
     plugin: &LoadedPlugin,
+    sandbox: &Sandbox,
     owners: &mut Owners,
 ) -> Result<Vec<LoadedConnector>, Refusal> {
     let (Some(note), Some(sha256)) = (&report.note, &report.sha256) else { return Ok(Vec::new()) };
@@ -266,13 +275,14 @@ fn connectors_of(
     }
     let connector = |(spec, connector): &(ConnectorSpec, Arc<dyn Connector>)| {
         owners.insert((spec.id.clone(), note.version.clone()), report.path.clone());
+        let (spec, connector) = with_functions(sandbox, spec.clone(), Arc::clone(connector));
         LoadedConnector {
             plugin: note.plugin.clone(),
             plugin_version: note.version.clone(),
             path: report.path.clone(),
             sha256: sha256.clone(),
-            spec: spec.clone(),
-            connector: Arc::clone(connector),
+            spec,
+            connector,
             supervisor: plugin.supervisor.clone(),
         }
     };

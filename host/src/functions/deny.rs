@@ -1,0 +1,119 @@
+//! What a function does not get, and what says so.
+
+use hub_plugin_api::{Error, Result};
+use wasmtime::component::{HasData, Linker, Resource};
+use wasmtime_wasi::{
+    WasiCtxBuilder,
+    p2::bindings::{
+        cli::environment,
+        filesystem::{preopens, types::Descriptor},
+    },
+};
+
+use super::{
+    guest::Guest,
+    module::Module,
+    shell::{Denied, HasShell},
+};
+
+/// What a function is told that looks for files.
+const FILES: &str = "The module looked for files: a function gets none. Give it what it needs as `arguments`, or let it query";
+/// What a function is told that looks for variables.
+const ENVIRONMENT: &str =
+    "The module looked for environment variables: a function gets none. Give it what it needs as `arguments`";
+
+/// What becomes of an interface that a module imports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grant {
+    /// It is there.
+    Granted,
+    /// It is there and empty, for what languages need before they do anything.
+    Empty,
+    /// Calls of it fail.
+    Denied,
+}
+
+/// What becomes of an import, and why, in a few words.
+pub fn grant_of(import: &str) -> Option<(Grant, &'static str)> {
+    let name = import.split_once('@').map_or(import, |(name, _)| name);
+    Some(match name {
+        "connector-hub:plugin/connection" => (Grant::Granted, "its connection's own database"),
+        "connector-hub:plugin/log" => (Grant::Granted, "the hub's log"),
+        "connector-hub:plugin/types" => (Grant::Granted, "types only"),
+        "wasi:cli/environment" => (Grant::Empty, "no variables; give values as `arguments`"),
+        "wasi:filesystem/preopens" | "wasi:filesystem/types" => {
+            (Grant::Empty, "no files; give values as `arguments`")
+        }
+        name if name.starts_with("wasi:sockets/") => (Grant::Denied, "no network; query the connection"),
+        name if name.starts_with("wasi:clocks/") => (Grant::Granted, "the system's clocks"),
+        name if name.starts_with("wasi:random/") => (Grant::Granted, "the system's random numbers"),
+        name if name.starts_with("wasi:io/") => (Grant::Granted, "waiting and streams"),
+        name if name.starts_with("wasi:cli/") => (Grant::Granted, "standard streams: errors go to the log"),
+        _ => return None,
+    })
+}
+
+/// Fails for an import that no function gets, before anything is compiled.
+pub(super) fn check_imports(module: &Module) -> Result<()> {
+    let unknown: Vec<_> = module.imports.iter().filter(|import| grant_of(import).is_none()).collect();
+    if unknown.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = unknown.iter().map(|name| format!("`{name}`")).collect();
+    let message = format!("The module `{}` imports what no function gets: {}", module.name, names.join(", "));
+    let of_hub = unknown.iter().any(|name| name.starts_with("connector-hub:"));
+    Err(Error::config("module", message).with_hint(if of_hub {
+        "Only a connector imports that: put it into a plugin folder"
+    } else {
+        "A function imports its connection, the log and WASI 0.2; leave out what brings the rest in"
+    }))
+}
+
+/// Notes each attempt to reach the network, which always fails.
+pub(super) fn network(wasi: &mut WasiCtxBuilder, denied: &Denied) {
+    let denied = denied.clone();
+    wasi.allow_tcp(true).allow_udp(true).socket_addr_check(move |address, _| {
+        denied.note(format!(
+            "The module tried to reach {address}: a function gets no network. Let it query its connection, or read \
+             such a source with a connector"
+        ));
+        Box::pin(async { false })
+    });
+}
+
+/// Puts interfaces that note what was asked for in front of WASI's own.
+pub(super) fn shadow(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    struct Noted;
+
+    impl HasData for Noted {
+        type Data<'a> = &'a mut Guest;
+    }
+
+    linker.allow_shadowing(true);
+    preopens::add_to_linker::<_, Noted>(linker, |guest| guest)?;
+    environment::add_to_linker::<_, Noted>(linker, |guest| guest)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+impl preopens::Host for Guest {
+    fn get_directories(&mut self) -> wasmtime::Result<Vec<(Resource<Descriptor>, String)>> {
+        self.shell().denied.note(FILES);
+        Ok(Vec::new())
+    }
+}
+
+impl environment::Host for Guest {
+    fn get_environment(&mut self) -> wasmtime::Result<Vec<(String, String)>> {
+        self.shell().denied.note(ENVIRONMENT);
+        Ok(Vec::new())
+    }
+
+    fn get_arguments(&mut self) -> wasmtime::Result<Vec<String>> {
+        Ok(vec!["function".into()])
+    }
+
+    fn initial_cwd(&mut self) -> wasmtime::Result<Option<String>> {
+        Ok(None)
+    }
+}
