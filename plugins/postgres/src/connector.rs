@@ -12,7 +12,7 @@ use crate::{
     connection::Session,
     discover,
     identity::identity,
-    query, write,
+    query, wal, write,
 };
 
 /// PostgreSQL.
@@ -25,12 +25,17 @@ impl Connector for Postgres {
             .guarantee(Guarantee::AtLeastOnce)
             .describe("Reads the rows of a statement; with a cursor, later runs read only what is new");
         query.options = query::options();
+        let mut wal = Strategy::source("wal", "By WAL")
+            .streaming()
+            .guarantee(Guarantee::EffectivelyOnce)
+            .describe("Reads the rows of tables, then every change, transaction by transaction");
+        wal.options = wal::options();
         let mut write = Strategy::destination("write", "By Write Operation")
             .guarantee(Guarantee::EffectivelyOnce)
             .describe("Writes rows into tables, together with the commit token in one transaction");
         write.options = write::options();
         let mut spec =
-            ConnectorSpec::new("postgres", "PostgreSQL").answers_queries().strategy(query).strategy(write);
+            ConnectorSpec::new("postgres", "PostgreSQL").answers_queries().strategy(query).strategy(wal).strategy(write);
         spec.parameters = config::parameters();
         spec
     }
@@ -83,8 +88,13 @@ impl Connection for PostgresConnection {
     async fn plan(&self, request: &PlanRequest) -> Result<Box<dyn Plan>> {
         match request.strategy.as_str() {
             "query" => query::plan(&self.settings, &self.context, request).await,
+            "wal" => wal::plan(&self.settings, &self.context, request).await,
             other => Err(Error::unsupported(format_args!("Reading by strategy `{other}`"))),
         }
+    }
+
+    async fn release(&self, pipeline: &str) -> Result<()> {
+        wal::release(&self.session().await?, pipeline).await
     }
 
     async fn writer(&self, request: &WriterRequest) -> Result<Box<dyn Writer>> {

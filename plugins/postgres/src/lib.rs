@@ -13,6 +13,7 @@ mod raw;
 mod sql;
 mod tls;
 mod types;
+mod wal;
 mod wire;
 mod write;
 

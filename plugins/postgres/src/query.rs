@@ -15,6 +15,8 @@ mod source;
 
 pub use cursor::Cursor;
 pub use once::read_once;
-pub use options::{QueryOptions, parameters as options};
+pub use options::{Decimals, QueryOptions, parameters as options};
 pub use plan::plan;
 pub use prepare::{Prepared, ServerInfo, prepare};
+pub use reader::{ReaderSetup, start_copy};
+pub use snapshot::{ReaderSessions, open_now};

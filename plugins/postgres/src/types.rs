@@ -56,7 +56,7 @@ pub enum Wire {
 }
 
 /// What the server must turn a column into so that its wire form is as [`Wire`] says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cast {
     /// Sent as it is.
     None,

@@ -7,6 +7,7 @@ pub(crate) use write::*;
 pub mod catalog;
 pub mod read;
 pub mod statement;
+pub mod wal;
 
 /// Quotes an identifier by PostgreSQL's own rule: always in double quotes, double quotes doubled.
 ///

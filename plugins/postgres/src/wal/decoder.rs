@@ -1,0 +1,545 @@
+//! From messages to events: transactions are collected into windows, and each window becomes one batch a table.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hub_plugin_api::{
+    Boundary, Budgets, Context, Error, ErrorKind, Event, Level, Position, Result, Rows, StreamId,
+    StreamSchema, changes::Op,
+};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    convert::{Converter, OwnedValue},
+    lsn::Lsn,
+    message::{self, Image, Message, Relation, Tuple, Value},
+    spill::{Replay, Spills},
+    table::TableShape,
+    window::{Stamp, Window},
+};
+use crate::{connection::Session, types::Cast};
+
+/// The version of positions.
+pub const VERSION: u32 = 1;
+
+/// How often a stream without changes of its own says how far it is.
+const IDLE_BOUNDARY: Duration = Duration::from_secs(1);
+
+/// Where the stream goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamPosition {
+    /// Behind the last transaction that is complete.
+    pub lsn: Lsn,
+    /// The number of its last change.
+    pub seq: u64,
+}
+
+impl StreamPosition {
+    /// As the host keeps it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn to_position(self) -> Result<Position> {
+        Position::new(VERSION, &self)
+    }
+}
+
+/// A table that is wanted, by its OID.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wanted {
+    /// Its schema.
+    pub schema: String,
+    /// Its name.
+    pub name: String,
+    /// Changes of transactions that were committed before this place are in the table's snapshot.
+    pub from: Lsn,
+}
+
+/// What has to happen before the next message.
+#[derive(Debug)]
+pub enum Step {
+    /// Nothing.
+    Continue,
+    /// The table's columns must be looked up.
+    Describe(Relation),
+    /// What waits must be handed over.
+    HandOver,
+    /// What waits must be handed over, then tables were emptied.
+    Empty(Vec<u32>),
+    /// A transaction that was kept in a file is to be read.
+    Replay,
+}
+
+struct Table {
+    shape: Arc<TableShape>,
+    schema_id: u32,
+    from: Lsn,
+    announced: bool,
+    window: Option<Window>,
+    /// Changes with values that the server must convert first.
+    pending: Vec<Pending>,
+    pending_bytes: usize,
+    /// The number of the first change that waits.
+    first: u64,
+}
+
+struct Pending {
+    stamp: Stamp,
+    old: Option<(Image, Vec<OwnedValue>)>,
+    new: Option<Vec<OwnedValue>>,
+}
+
+#[derive(Clone, Copy)]
+struct Transaction {
+    commit_lsn: Lsn,
+    time: i64,
+}
+
+/// The state of a stream.
+pub struct Decoder {
+    context: Context,
+    budgets: Budgets,
+    wanted: HashMap<u32, Wanted>,
+    tables: HashMap<u32, Table>,
+    /// Published tables that nobody wants.
+    unwanted: HashSet<u32>,
+    converter: Converter,
+    spills: Spills,
+    replay: Option<(Replay, Lsn)>,
+    transaction: Option<Transaction>,
+    /// The transaction of which a part is coming.
+    streaming: Option<u32>,
+    ready: VecDeque<Event>,
+    seq: u64,
+    /// Changes that wait, and their bytes.
+    waiting: (u64, usize),
+    /// When the first change since the last boundary came.
+    first_change: Option<Instant>,
+    /// Behind the last complete transaction.
+    complete: Lsn,
+    /// The last boundary.
+    boundary: (u64, Lsn, Instant),
+    shapes: u32,
+}
+
+impl Decoder {
+    /// A stream that goes on at a position.
+    pub fn new(
+        context: &Context,
+        budgets: Budgets,
+        wanted: HashMap<u32, Wanted>,
+        at: StreamPosition,
+    ) -> Self {
+        Self {
+            context: context.clone(),
+            budgets,
+            wanted,
+            tables: HashMap::new(),
+            unwanted: HashSet::new(),
+            converter: Converter::default(),
+            spills: Spills::new(context),
+            replay: None,
+            transaction: None,
+            streaming: None,
+            ready: VecDeque::new(),
+            seq: at.seq,
+            waiting: (0, 0),
+            first_change: None,
+            complete: at.lsn,
+            boundary: (0, at.lsn, Instant::now()),
+            shapes: 0,
+        }
+    }
+
+    /// The next event that is complete.
+    pub fn next_event(&mut self) -> Option<Event> {
+        self.ready.pop_front()
+    }
+
+    /// Whether there is an event to hand over.
+    pub fn has_events(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Whether a file is to be read before the next message.
+    pub fn is_replaying(&self) -> bool {
+        self.replay.is_some()
+    }
+
+    /// The last boundary's number and place.
+    pub fn last_boundary(&self) -> (u64, Lsn) {
+        (self.boundary.0, self.boundary.1)
+    }
+
+    /// How long the changes that wait may still do so; none when there are none.
+    pub fn patience(&self) -> Option<Duration> {
+        let delay = Duration::from_millis(self.budgets.max_delay_ms);
+        if self.waiting.0 == 0 && !self.is_between() {
+            return None;
+        }
+        self.first_change.map(|since| delay.saturating_sub(since.elapsed()))
+    }
+
+    /// Whether the stream stands between two transactions.
+    pub fn is_between(&self) -> bool {
+        self.transaction.is_none() && self.replay.is_none()
+    }
+
+    /// Takes a message of pgoutput's.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Protocol`] when it is not as documented, [`ErrorKind::InvalidData`] for a value that cannot be
+    /// carried.
+    pub fn take(&mut self, bytes: &[u8]) -> Result<Step> {
+        let (part, message) = message::parse(bytes, self.streaming.is_some())?;
+        if let Some(xid) = self.streaming {
+            match message {
+                Message::StreamStop => self.streaming = None,
+                Message::Other => {}
+                _ => self.spills.keep(xid, part.unwrap_or(xid), bytes)?,
+            }
+            return Ok(Step::Continue);
+        }
+        match message {
+            Message::Begin { commit_lsn, time } => {
+                self.transaction = Some(Transaction { commit_lsn, time });
+                Ok(Step::Continue)
+            }
+            Message::Commit { end_lsn } => {
+                self.end_transaction(end_lsn);
+                Ok(if self.is_due() { Step::HandOver } else { Step::Continue })
+            }
+            Message::StreamStart { xid } => {
+                self.streaming = Some(xid);
+                Ok(Step::Continue)
+            }
+            Message::StreamAbort { xid, subtransaction } => {
+                self.spills.abort(xid, subtransaction);
+                Ok(Step::Continue)
+            }
+            Message::StreamCommit { xid, commit_lsn, end_lsn, time } => {
+                let Some(replay) = self.spills.commit(xid)? else {
+                    self.end_transaction(end_lsn);
+                    return Ok(Step::Continue);
+                };
+                self.transaction = Some(Transaction { commit_lsn, time });
+                self.replay = Some((replay, end_lsn));
+                Ok(Step::Replay)
+            }
+            change => self.change(change),
+        }
+    }
+
+    /// Takes messages of the file until something has to happen, or the end of its transaction.
+    ///
+    /// # Errors
+    /// As [`Decoder::take`].
+    pub fn replay(&mut self) -> Result<Step> {
+        let Some((mut replay, end)) = self.replay.take() else { return Ok(Step::Continue) };
+        while let Some(bytes) = replay.next()? {
+            let (_, message) = message::parse(bytes, true)?;
+            let step = self.change(message)?;
+            if !matches!(step, Step::Continue) {
+                self.replay = Some((replay, end));
+                return Ok(step);
+            }
+        }
+        self.end_transaction(end);
+        Ok(if self.is_due() { Step::HandOver } else { Step::Continue })
+    }
+
+    /// The server has sent everything up to `end`, and nothing of it is wanted.
+    pub fn keep_alive(&mut self, end: Lsn) {
+        if self.is_between() && self.streaming.is_none() {
+            self.complete = self.complete.max(end);
+        }
+    }
+
+    /// Says how far the stream is when there is nothing else to say.
+    ///
+    /// # Errors
+    /// When the position cannot be written.
+    pub fn idle(&mut self) -> Result<()> {
+        let moved = self.complete > self.boundary.1 && self.boundary.2.elapsed() >= IDLE_BOUNDARY;
+        if moved && self.first_change.is_none() && self.ready.is_empty() && self.is_between() {
+            self.push_boundary()?;
+        }
+        Ok(())
+    }
+
+    fn end_transaction(&mut self, end: Lsn) {
+        self.transaction = None;
+        self.complete = self.complete.max(end);
+    }
+
+    fn change(&mut self, message: Message<'_>) -> Result<Step> {
+        match message {
+            Message::Relation(relation) => return self.relation(relation),
+            Message::Insert { relation, new } => self.row(relation, Op::Insert, None, Some(new))?,
+            Message::Update { relation, old, new } => self.row(relation, Op::Update, old, Some(new))?,
+            Message::Delete { relation, old } => self.row(relation, Op::Delete, Some(old), None)?,
+            Message::Truncate { relations } => {
+                let wanted = relations.into_iter().filter(|oid| self.applies(*oid)).collect::<Vec<_>>();
+                return Ok(if wanted.is_empty() { Step::Continue } else { Step::Empty(wanted) });
+            }
+            Message::Other => {}
+            other => {
+                return Err(Error::new(
+                    ErrorKind::Protocol,
+                    format!("The change stream holds a message in a place where it cannot be: `{other:?}`"),
+                ));
+            }
+        }
+        let full = self.waiting.1 as u64 >= self.most_bytes() || self.waiting.0 >= self.budgets.max_batch_rows;
+        Ok(if full { Step::HandOver } else { Step::Continue })
+    }
+
+    /// Batches of all tables together: a window of the writer holds all of them.
+    fn most_bytes(&self) -> u64 {
+        (self.budgets.max_batch_bytes / 2).max(1)
+    }
+
+    fn is_due(&self) -> bool {
+        self.patience() == Some(Duration::ZERO)
+            || self.waiting.1 as u64 >= self.most_bytes()
+            || self.waiting.0 >= self.budgets.max_batch_rows
+    }
+
+    fn relation(&mut self, relation: Relation) -> Result<Step> {
+        let Some(wanted) = self.wanted.get(&relation.oid) else {
+            if self.unwanted.insert(relation.oid) {
+                let message = format!(
+                    "Table `{}.{}` is published and not part of the plan: its changes are left out until a run is \
+                     planned anew",
+                    relation.schema, relation.name
+                );
+                self.context.log(Level::Warn, "postgres", message);
+            }
+            return Ok(Step::Continue);
+        };
+        if (&wanted.schema, &wanted.name) != (&relation.schema, &relation.name) {
+            return Err(Error::new(
+                ErrorKind::SchemaMismatch,
+                format!(
+                    "Table `{}.{}` is now called `{}.{}`",
+                    wanted.schema, wanted.name, relation.schema, relation.name
+                ),
+            )
+            .with_field("tables")
+            .with_hint(
+                "Give it its old name back until the stream is through, or read everything again under the new one \
+                 with `--from-scratch`",
+            ));
+        }
+        let same = self.tables.get(&relation.oid).is_some_and(|table| table.shape.relation == relation);
+        Ok(if same { Step::Continue } else { Step::Describe(relation) })
+    }
+
+    /// Whether changes of a table in this transaction are wanted.
+    fn applies(&self, oid: u32) -> bool {
+        let Some(table) = self.tables.get(&oid) else { return false };
+        self.transaction.is_some_and(|transaction| transaction.commit_lsn >= table.from)
+    }
+
+    fn row(
+        &mut self,
+        oid: u32,
+        op: Op,
+        old: Option<(Image, Tuple<'_>)>,
+        new: Option<Tuple<'_>>,
+    ) -> Result<()> {
+        let Some(transaction) = self.transaction else {
+            return Err(Error::new(ErrorKind::Protocol, "A change came outside a transaction"));
+        };
+        let Some(table) = self.tables.get_mut(&oid) else {
+            if self.unwanted.contains(&oid) {
+                return Ok(());
+            }
+            return Err(Error::new(ErrorKind::Protocol, "A change came before its table was described"));
+        };
+        if transaction.commit_lsn < table.from {
+            return Ok(());
+        }
+        self.seq += 1;
+        let stamp = Stamp { op, time: Some(transaction.time), seq: self.seq };
+        let before = table.bytes();
+        if table.pending.is_empty() && table.window.as_ref().is_none_or(|window| window.len() == 0) {
+            table.first = self.seq;
+        }
+        if table.shape.needs_conversion() {
+            let owned = |tuple: Tuple<'_>| tuple.values().map(OwnedValue::from).collect::<Vec<_>>();
+            let pending =
+                Pending { stamp, old: old.map(|(image, old)| (image, owned(old))), new: new.map(owned) };
+            let values = pending.old.iter().flat_map(|(_, old)| old).chain(pending.new.iter().flatten());
+            table.pending_bytes += values.map(|value| value.len() + 32).sum::<usize>() + 96;
+            table.pending.push(pending);
+        } else {
+            let old = old.map(|(image, old)| (image, old.values().collect::<Vec<_>>()));
+            let new = new.map(|new| new.values().collect::<Vec<_>>());
+            let old = old.as_ref().map(|(image, old)| (*image, old.as_slice()));
+            let shape = &table.shape;
+            let window = match &mut table.window {
+                Some(window) => window,
+                none => none.insert(Window::new(Arc::clone(shape), self.budgets.max_value_bytes)?),
+            };
+            window
+                .push(stamp, old, new.as_deref())
+                .map_err(|error| error.with_context("table", &table.shape.stream))?;
+        }
+        self.waiting.0 += 1;
+        self.waiting.1 += table.bytes() - before;
+        self.first_change.get_or_insert_with(Instant::now);
+        Ok(())
+    }
+
+    /// Takes a table's columns; what waits of all tables is handed over first, as it may have the old ones.
+    ///
+    /// # Errors
+    /// When a value cannot be carried, or the server cannot be asked.
+    pub async fn describe(&mut self, session: &Session, shape: TableShape) -> Result<()> {
+        self.hand_over(session).await?;
+        let oid = shape.relation.oid;
+        let Some(wanted) = self.wanted.get(&oid) else { return Ok(()) };
+        let earlier = self.tables.get(&oid);
+        let (change, announced) = match earlier {
+            Some(earlier) => {
+                let change = shape.difference(&earlier.shape);
+                (change.or_else(|| Some("another replica identity".into())), earlier.announced)
+            }
+            None => (None, false),
+        };
+        let table = Table {
+            schema_id: self.shapes,
+            from: wanted.from,
+            // A table that has sent nothing need not exist at the destination.
+            announced: false,
+            window: None,
+            pending: Vec::new(),
+            pending_bytes: 0,
+            first: 0,
+            shape: Arc::new(shape),
+        };
+        self.shapes += 1;
+        self.tables.insert(oid, table);
+        if announced {
+            self.announce(oid, change);
+        }
+        Ok(())
+    }
+
+    fn announce(&mut self, oid: u32, change: Option<String>) {
+        let Some(table) = self.tables.get_mut(&oid) else { return };
+        if std::mem::replace(&mut table.announced, true) {
+            return;
+        }
+        let mut schema = table.shape.changes.as_ref().clone();
+        if change.is_some() {
+            // A shape that comes back after another one is announced again.
+            schema.metadata.insert("hub:shape".into(), format!("{}/{}", self.boundary.1, table.schema_id));
+        }
+        let schema = StreamSchema {
+            stream: table.shape.stream.clone(),
+            id: table.schema_id,
+            arrow: Arc::new(schema),
+            change,
+        };
+        self.ready.push_back(Event::Schema(schema));
+    }
+
+    /// Hands over the changes that wait, and a boundary where a transaction ended.
+    ///
+    /// # Errors
+    /// When a value cannot be carried, or the server cannot be asked to convert it.
+    pub async fn hand_over(&mut self, session: &Session) -> Result<()> {
+        let mut waiting: Vec<(u64, u32)> = self
+            .tables
+            .iter()
+            .filter(|(_, table)| table.has_changes())
+            .map(|(oid, table)| (table.first, *oid))
+            .collect();
+        waiting.sort_unstable();
+        for (_, oid) in &waiting {
+            self.announce(*oid, None);
+            let Some(table) = self.tables.get_mut(oid) else { continue };
+            let stream = table.shape.stream.clone();
+            let batch = table.batch(session, &mut self.converter, self.budgets.max_value_bytes).await;
+            let batch = batch.map_err(|error| error.with_context("table", &stream))?;
+            self.ready.push_back(Event::Rows(Rows { stream, schema_id: table.schema_id, batch }));
+        }
+        self.waiting = (0, 0);
+        if self.is_between() && self.first_change.is_some() { self.push_boundary() } else { Ok(()) }
+    }
+
+    /// Tables were emptied; what waited was handed over.
+    pub fn empty(&mut self, tables: &[u32]) {
+        for oid in tables {
+            self.announce(*oid, None);
+        }
+        let streams: Vec<StreamId> =
+            tables.iter().filter_map(|oid| self.tables.get(oid)).map(|table| table.shape.stream.clone()).collect();
+        self.seq += 1;
+        self.ready.push_back(Event::Truncate(streams));
+        // There is something behind the last boundary that has to be followed by one soon.
+        self.first_change.get_or_insert_with(Instant::now);
+    }
+
+    /// A boundary behind what is complete.
+    ///
+    /// # Errors
+    /// When the position cannot be written.
+    pub fn push_boundary(&mut self) -> Result<()> {
+        self.first_change = None;
+        self.boundary = (self.boundary.0 + 1, self.complete, Instant::now());
+        let position = StreamPosition { lsn: self.complete, seq: self.seq }.to_position()?;
+        self.ready.push_back(Event::Boundary(Boundary::at(self.boundary.0, position)));
+        Ok(())
+    }
+}
+
+impl Table {
+    fn has_changes(&self) -> bool {
+        !self.pending.is_empty() || self.window.as_ref().is_some_and(|window| window.len() > 0)
+    }
+
+    fn bytes(&self) -> usize {
+        self.pending_bytes + self.window.as_ref().map_or(0, Window::bytes)
+    }
+
+    async fn batch(
+        &mut self,
+        session: &Session,
+        converter: &mut Converter,
+        max_value_bytes: u64,
+    ) -> Result<hub_plugin_api::arrow::array::RecordBatch> {
+        let mut pending = std::mem::take(&mut self.pending);
+        self.pending_bytes = 0;
+        for (place, column) in self.shape.columns.iter().enumerate() {
+            if column.reading.cast == Cast::None {
+                continue;
+            }
+            let values = pending.iter_mut().flat_map(|change| {
+                let old = change.old.as_mut().and_then(|(_, old)| old.get_mut(place));
+                let new = change.new.as_mut().and_then(|new| new.get_mut(place));
+                old.into_iter().chain(new)
+            });
+            converter.convert(session, column, values.collect()).await?;
+        }
+        let window = match &mut self.window {
+            Some(window) => window,
+            none => none.insert(Window::new(Arc::clone(&self.shape), max_value_bytes)?),
+        };
+        fn values(owned: &[OwnedValue]) -> Vec<Value<'_>> {
+            owned.iter().map(OwnedValue::as_value).collect()
+        }
+        for change in &pending {
+            let old = change.old.as_ref().map(|(image, old)| (*image, values(old)));
+            let new = change.new.as_deref().map(values);
+            let old = old.as_ref().map(|(image, old)| (*image, old.as_slice()));
+            window.push(change.stamp, old, new.as_deref())?;
+        }
+        window.finish()
+    }
+}

@@ -1,0 +1,24 @@
+//! Strategy `wal`: the rows of tables as they are, then every change, from a replication slot of plugin pgoutput.
+
+mod convert;
+mod decoder;
+mod facts;
+mod lsn;
+mod message;
+mod names;
+mod options;
+mod pattern;
+mod plan;
+mod publication;
+mod release;
+mod slot;
+mod snapshot;
+mod spill;
+mod stream;
+mod table;
+mod tables;
+mod window;
+
+pub use options::parameters as options;
+pub use plan::plan;
+pub use release::release;

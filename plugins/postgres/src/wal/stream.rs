@@ -1,0 +1,260 @@
+//! The reader of the stream of changes.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use hub_plugin_api::{
+    Budgets, Canceller, Context, Error, ErrorKind, Event, Reader, Result, async_trait,
+};
+use tokio::{task::JoinHandle, time};
+
+use super::{
+    decoder::{Decoder, Step, StreamPosition, Wanted},
+    facts::Facts,
+    lsn::Lsn,
+    message::{self, Envelope, Relation},
+    slot,
+    table::TableShape,
+};
+use crate::{
+    config::Settings,
+    connection::Session,
+    raw::{CopyBoth, CopySender, RawMode, RawSession},
+    sql,
+};
+
+/// The longest silence towards the server.
+const STATUS_EVERY: Duration = Duration::from_secs(10);
+
+/// How long the server may take to hear that something is durable.
+const TELL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a stream is read from.
+pub struct StreamSetup {
+    /// The slot's name.
+    pub slot: String,
+    /// The publication's name.
+    pub publication: String,
+    /// The tables that are wanted, by OID.
+    pub wanted: HashMap<u32, Wanted>,
+    /// Where to go on.
+    pub at: StreamPosition,
+    /// How much may be collected.
+    pub budgets: Budgets,
+    /// Every numeric is carried as text.
+    pub decimals_as_text: bool,
+}
+
+/// How far the stream was read and is durable, shared with the task that tells the server.
+#[derive(Default)]
+struct Progress {
+    received: AtomicU64,
+    durable: AtomicU64,
+}
+
+impl Progress {
+    fn message(&self) -> [u8; 34] {
+        let load = |place: &AtomicU64| Lsn(place.load(Ordering::Relaxed));
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros();
+        let durable = load(&self.durable);
+        message::status_update(load(&self.received).max(durable), durable, i64::try_from(now).unwrap_or(0))
+    }
+}
+
+struct StreamReader {
+    copy: CopyBoth,
+    sender: CopySender,
+    /// For the catalog.
+    session: Session,
+    decoder: Decoder,
+    progress: Arc<Progress>,
+    /// Boundaries that are not acknowledged yet.
+    boundaries: VecDeque<(u64, Lsn)>,
+    decimals_as_text: bool,
+    telling: JoinHandle<()>,
+}
+
+/// Starts the stream.
+///
+/// # Errors
+/// By kind: [`ErrorKind::PositionLost`] when the slot is gone or has moved on, [`ErrorKind::Busy`] when it is in use.
+pub async fn open_stream(
+    settings: &Settings,
+    context: &Context,
+    setup: StreamSetup,
+) -> Result<Box<dyn Reader>> {
+    let session = Session::open(settings, context).await?;
+    // It lies idle as long as no table changes its columns.
+    session.run("SET idle_session_timeout = 0", "Could not prepare the session").await?;
+    let facts = Facts::of(&session).await?;
+    slot::check(&session, &setup.slot, Some(setup.at.lsn)).await?;
+    let mut raw = RawSession::open(settings, context, RawMode::Replication).await?;
+    // What has no binary form comes as text, which looks the same whatever the server, the role or the database set.
+    raw.run(&sql::session_settings(0), "Could not prepare the session").await?;
+    let start =
+        sql::wal::start_replication(&setup.slot, &setup.at.lsn.to_string(), &setup.publication, facts.version);
+    let copy = raw
+        .copy_both(&start, "Could not start the stream of changes")
+        .await
+        .map_err(|error| slot::refine(&setup.slot, error))?;
+    let progress = Arc::new(Progress::default());
+    progress.received.store(setup.at.lsn.0, Ordering::Relaxed);
+    progress.durable.store(setup.at.lsn.0, Ordering::Relaxed);
+    let sender = copy.sender();
+    let every = facts.sender_timeout.map_or(STATUS_EVERY, |most| (most / 4).min(STATUS_EVERY));
+    let telling = tokio::spawn(tell(sender.clone(), Arc::clone(&progress), every));
+    Ok(Box::new(StreamReader {
+        copy,
+        sender,
+        session,
+        decoder: Decoder::new(context, setup.budgets, setup.wanted, setup.at),
+        progress,
+        boundaries: VecDeque::new(),
+        decimals_as_text: setup.decimals_as_text,
+        telling,
+    }))
+}
+
+/// Tells the server how far we are, also while nobody asks the reader for anything: a silent client is given up.
+async fn tell(sender: CopySender, progress: Arc<Progress>, every: Duration) {
+    loop {
+        time::sleep(every.max(Duration::from_millis(100))).await;
+        if sender.send(&progress.message()).await.is_err() {
+            // The reader meets the same broken connection, and says so.
+            return;
+        }
+    }
+}
+
+impl StreamReader {
+    /// Decodes what lies in the buffer, until something else has to happen.
+    fn take_buffered(&mut self) -> Result<(Step, bool)> {
+        let Self { copy, decoder, progress, .. } = self;
+        let mut wants_reply = false;
+        while let Some(payload) = copy.take()? {
+            match message::open(payload)? {
+                Envelope::Data(data) => {
+                    let step = decoder.take(data)?;
+                    if !matches!(step, Step::Continue) {
+                        return Ok((step, wants_reply));
+                    }
+                }
+                Envelope::KeepAlive { end, wants_reply: wants } => {
+                    decoder.keep_alive(end);
+                    progress.received.fetch_max(end.0, Ordering::Relaxed);
+                    wants_reply |= wants;
+                }
+            }
+        }
+        Ok((Step::Continue, wants_reply))
+    }
+
+    async fn carry_out(&mut self, step: Step) -> Result<()> {
+        match step {
+            Step::Continue | Step::Replay => Ok(()),
+            Step::HandOver => self.decoder.hand_over(&self.session).await,
+            Step::Describe(relation) => {
+                let shape = self.describe(relation).await?;
+                self.decoder.describe(&self.session, shape).await
+            }
+            Step::Empty(tables) => {
+                self.decoder.hand_over(&self.session).await?;
+                self.decoder.empty(&tables);
+                Ok(())
+            }
+        }
+    }
+
+    async fn describe(&self, relation: Relation) -> Result<TableShape> {
+        let stream = format!("{}.{}", relation.schema, relation.name);
+        TableShape::of(&self.session, relation, self.decimals_as_text)
+            .await
+            .map_err(|error| error.with_context("table", stream))
+    }
+
+    async fn reply(&self) -> Result<()> {
+        self.sender.send(&self.progress.message()).await
+    }
+
+    fn note(&mut self, event: Event) -> Event {
+        if let Event::Boundary(_) = &event {
+            self.boundaries.push_back(self.decoder.last_boundary());
+        }
+        event
+    }
+}
+
+#[async_trait]
+impl Reader for StreamReader {
+    async fn next(&mut self, max_wait: Duration) -> Result<Event> {
+        loop {
+            if let Some(event) = self.decoder.next_event() {
+                return Ok(self.note(event));
+            }
+            if self.decoder.is_replaying() {
+                let step = self.decoder.replay()?;
+                self.carry_out(step).await?;
+                continue;
+            }
+            let (step, wants_reply) = self.take_buffered()?;
+            if wants_reply {
+                self.reply().await?;
+            }
+            if !matches!(step, Step::Continue) {
+                self.carry_out(step).await?;
+                continue;
+            }
+            self.decoder.idle()?;
+            if self.decoder.has_events() {
+                continue;
+            }
+            let patience = self.decoder.patience();
+            let wait = patience.map_or(max_wait, |patience| patience.min(max_wait));
+            match time::timeout(wait, self.copy.wait()).await {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) => {
+                    return Err(Error::new(ErrorKind::Unavailable, "The server ended the stream of changes"));
+                }
+                Ok(Err(error)) => return Err(error),
+                Err(_) if self.decoder.patience() == Some(Duration::ZERO) => {
+                    self.decoder.hand_over(&self.session).await?;
+                }
+                Err(_) => return Ok(Event::Idle),
+            }
+        }
+    }
+
+    async fn acknowledge(&mut self, number: u64) -> Result<()> {
+        let mut durable = None;
+        while let Some((_, lsn)) = self.boundaries.pop_front_if(|(boundary, _)| *boundary <= number) {
+            durable = Some(lsn);
+        }
+        let Some(Lsn(durable)) = durable else { return Ok(()) };
+        self.progress.durable.fetch_max(durable, Ordering::Relaxed);
+        // A server that does not listen hears it from the next status: what is durable does not depend on it.
+        match time::timeout(TELL_TIMEOUT, self.reply()).await {
+            Ok(told) => told,
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn canceller(&self) -> Canceller {
+        let (copy, session) = (self.copy.canceller(), self.session.canceller());
+        Canceller::new(move || {
+            copy.cancel();
+            session.cancel();
+        })
+    }
+}
+
+impl Drop for StreamReader {
+    fn drop(&mut self) {
+        self.telling.abort();
+    }
+}
