@@ -51,8 +51,6 @@ pub struct Settings {
     pub statement_timeout_ms: u64,
     /// Offset from UTC that statements are run in, as `+02:00`. Default `+00:00`.
     pub time_zone: String,
-    /// Sends passwords over connections without TLS with the server's public key fetched over them. Default no.
-    pub allow_public_key_retrieval: bool,
 }
 
 impl Settings {
@@ -189,13 +187,6 @@ pub fn parameters() -> Vec<Parameter> {
             "Offset from UTC that statements are run in, such as +02:00: what NOW() and CURDATE() mean. Values of \
              TIMESTAMP columns arrive in UTC whatever it is",
         ),
-        Parameter::boolean("allow_public_key_retrieval", "Allow public key retrieval")
-            .default(false)
-            .advanced()
-            .describe(
-                "Without TLS, trusts the key that the server sends to encrypt the password with; somebody in between \
-                 could send one of theirs",
-            ),
     ]
 }
 

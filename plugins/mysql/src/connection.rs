@@ -1,46 +1,35 @@
 //! Server sessions: how one is opened, what it can be asked, and how what it does is ended.
 
-use std::{
-    future::poll_fn,
-    sync::Arc,
-    task::{Context as TaskContext, Poll, ready},
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use hub_plugin_api::{Canceller, Context, Error, ErrorKind, Result, Secret};
+use mysql_async::{
+    ClientIdentity, Conn, DriverError, IoError, Opts, OptsBuilder, SslOpts, Value,
+    prelude::Queryable,
+};
+use rustls::{CertificateError, crypto::ring};
 use tokio::{runtime::Handle, time};
 
 use crate::{
-    config::Settings,
+    config::{Settings, TlsMode},
     error,
     flavor::Server,
     sql,
-    wire::{
-        channel::{Channel, Payload},
-        handshake::{Connected, connect},
-        result::{ColumnDefinition, Done, Reader, is_end, is_error, server_error},
-    },
 };
 
 /// How long a kill may take to reach the server.
 const KILL_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// First bytes of commands (MySQL internals manual, "Command Phase").
-mod command {
-    pub const QUIT: u8 = 0x01;
-    pub const QUERY: u8 = 0x03;
-    pub const PREPARE: u8 = 0x16;
-    pub const CLOSE_STATEMENT: u8 = 0x19;
-}
-
 /// One session on the server.
 ///
-/// Dropped while idle, it says good-bye to the server. Dropped while busy, it has the server end it and closes the
-/// socket, so that nothing goes on behind it.
+/// Dropped while idle, it says good-bye to the server. Dropped while busy, it has the server end what it does, so that
+/// nothing goes on behind it.
 pub struct Session {
-    channel: Channel,
+    conn: Conn,
     server: Server,
-    extended_metadata: bool,
+    tls: bool,
     kill: Kill,
     busy: bool,
 }
@@ -67,13 +56,13 @@ impl TextRows {
     }
 }
 
-/// What the server says of a statement without running it.
+/// What became of a statement that gives no rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Described {
-    /// How many `?` it has.
-    pub parameters: u16,
-    /// The columns of its rows.
-    pub columns: Vec<ColumnDefinition>,
+pub struct Outcome {
+    /// Rows that the statement found, whether they changed or not.
+    pub affected: u64,
+    /// How many warnings `SHOW WARNINGS` lists.
+    pub warnings: u16,
 }
 
 impl Session {
@@ -94,12 +83,21 @@ impl Session {
     }
 
     async fn open_with(settings: &Settings, password: Option<Secret>) -> Result<Self> {
-        let Connected { channel, server, id, extended_metadata } =
-            connect(settings, password.as_ref()).await?;
-        let settings_sql = sql::session_settings(&server, settings);
-        let kill = Kill { id, settings: Arc::new(settings.clone()), password, runtime: Handle::current() };
-        let mut session = Self { channel, server, extended_metadata, kill, busy: false };
-        session.run(&settings_sql, "Could not prepare the session").await?;
+        let doing = format!("Could not open a session on `{}` port `{}`", settings.host, settings.port);
+        let (conn, tls) = connect(settings, password.as_ref())
+            .await
+            .map_err(|error| error::refine(settings, error::from_driver(&doing, &error)))?;
+        let kill = Kill {
+            id: conn.id(),
+            settings: Arc::new(settings.clone()),
+            password,
+            runtime: Handle::current(),
+        };
+        let mut session =
+            Self { conn, server: Server::of_handshake("MariaDB"), tls, kill, busy: false };
+        let version = session.ask("SELECT @@version", "Could not ask the server what it is").await?;
+        session.server = Server::of_handshake(version.first().unwrap_or_default());
+        session.run(&sql::session_settings(&session.server, settings), "Could not prepare the session").await?;
         Ok(session)
     }
 
@@ -110,39 +108,24 @@ impl Session {
 
     /// Whether what is sent is encrypted.
     pub fn is_tls(&self) -> bool {
-        self.channel.is_tls()
-    }
-
-    /// The session's number on the server.
-    pub fn id(&self) -> u32 {
-        self.kill.id
+        self.tls
     }
 
     /// Runs a statement that gives no rows back; rows that come all the same are dropped.
     ///
     /// # Errors
     /// As the server answers, with `doing` as the message.
-    pub async fn run(&mut self, statement: &str, doing: &str) -> Result<Done> {
-        self.start_statement(statement, doing).await?;
-        loop {
-            let done = match self.receive_head(doing).await? {
-                Head::Done(done) => done,
-                Head::Columns(count) => {
-                    self.receive_columns(count, doing).await?;
-                    loop {
-                        let row = poll_fn(|context| self.poll_row(context, doing)).await?;
-                        if let Row::End(done) = row {
-                            break done;
-                        }
-                    }
-                }
-                Head::Load => return Err(self.refuse_load(doing).await),
-            };
-            if !done.more {
-                self.busy = false;
-                return Ok(done);
-            }
-        }
+    pub async fn run(&mut self, statement: &str, doing: &str) -> Result<Outcome> {
+        self.busy = true;
+        let outcome = async {
+            let result = self.conn.query_iter(statement).await?;
+            let outcome = Outcome { affected: result.affected_rows(), warnings: result.warnings() };
+            result.drop_result().await?;
+            Ok(outcome)
+        };
+        let outcome = outcome.await;
+        self.busy = matches!(&outcome, Err(error) if is_lost(error));
+        outcome.map_err(|error| error::from_driver(doing, &error))
     }
 
     /// The rows of a statement whose answer is small.
@@ -150,230 +133,40 @@ impl Session {
     /// # Errors
     /// As the server answers, with `doing` as the message.
     pub async fn ask(&mut self, statement: &str, doing: &str) -> Result<TextRows> {
-        let columns = self.start_rows(statement, doing).await?;
-        let mut answer =
-            TextRows { columns: columns.into_iter().map(|column| column.name).collect(), rows: Vec::new() };
-        loop {
-            match poll_fn(|context| self.poll_row(context, doing)).await? {
-                Row::Row(payload) => {
-                    let mut reader = Reader(self.channel.bytes(payload));
-                    let fields = (0..answer.columns.len()).map(|_| {
-                        let field = reader.field().ok_or_else(|| error::protocol("a row is too short"))?;
-                        Ok(field.map(|bytes| String::from_utf8_lossy(bytes).into_owned()))
-                    });
-                    answer.rows.push(fields.collect::<Result<_>>()?);
-                }
-                Row::End(_) => return Ok(answer),
-            }
-        }
-    }
-
-    /// Starts a statement whose rows [`Session::poll_row`] then gives.
-    ///
-    /// # Errors
-    /// As the server answers; also when the statement gives no rows.
-    pub async fn start_rows(&mut self, statement: &str, doing: &str) -> Result<Vec<ColumnDefinition>> {
-        self.start_statement(statement, doing).await?;
-        match self.receive_head(doing).await? {
-            Head::Columns(count) => self.receive_columns(count, doing).await,
-            Head::Done(_) => {
-                self.busy = false;
-                Err(Error::new(ErrorKind::InvalidStatement, "The statement gives no rows"))
-            }
-            Head::Load => Err(self.refuse_load(doing).await),
-        }
-    }
-
-    /// The next row. Given up, nothing is lost.
-    ///
-    /// # Errors
-    /// As the server answers; also when a second result follows, which nobody asked for.
-    pub fn poll_row(&mut self, context: &mut TaskContext<'_>, doing: &str) -> Poll<Result<Row>> {
-        loop {
-            if let Some(row) = self.take_row(doing)? {
-                return Poll::Ready(Ok(row));
-            }
-            ready!(self.poll_receive(context, doing))?;
-        }
-    }
-
-    /// The next row, where it is received already.
-    ///
-    /// # Errors
-    /// As [`Session::poll_row`].
-    #[inline]
-    pub fn take_row(&mut self, doing: &str) -> Result<Option<Row>> {
-        let Some(payload) = self.channel.take()? else { return Ok(None) };
-        let bytes = self.channel.bytes(payload);
-        if is_end(bytes) {
-            let done = Done::read(bytes)?;
-            self.busy = done.more;
-            return Ok(Some(Row::End(done)));
-        }
-        if is_error(bytes) {
-            self.busy = false;
-            return Err(server_error(doing, bytes));
-        }
-        Ok(Some(Row::Row(payload)))
-    }
-
-    /// The bytes of the row or packet that was taken last.
-    #[inline]
-    pub fn bytes(&self, payload: Payload) -> &[u8] {
-        self.channel.bytes(payload)
-    }
-
-    /// Waits for more bytes of the server.
-    ///
-    /// # Errors
-    /// When the connection is lost.
-    pub fn poll_receive(&mut self, context: &mut TaskContext<'_>, doing: &str) -> Poll<Result<()>> {
-        self.channel.poll_receive(context).map_err(|error| error::from_io(doing, &error))
-    }
-
-    /// Has the server look at a statement without running it.
-    ///
-    /// # Errors
-    /// As the server answers, with `doing` as the message.
-    pub async fn describe(&mut self, statement: &str, doing: &str) -> Result<Described> {
-        self.start_command(&[&[command::PREPARE], statement.as_bytes()].concat(), doing).await?;
-        let payload = self.receive_answer(doing).await?;
-        let mut reader = Reader(self.channel.bytes(payload));
-        let read = || Some((reader.u8()?, reader.u32()?, reader.u16()?, reader.u16()?));
-        let mut read = read;
-        let Some((0, id, columns, parameters)) = read() else {
-            return Err(error::protocol("the answer to a prepared statement is too short"));
-        };
-        self.receive_columns(usize::from(parameters), doing).await?;
-        let columns = self.receive_columns(usize::from(columns), doing).await?;
-        // Nothing comes back.
-        self.channel.restart_sequence();
-        let close = [&[command::CLOSE_STATEMENT], id.to_le_bytes().as_slice()].concat();
-        self.channel.send(&close).await.map_err(|error| error::from_io(doing, &error))?;
-        self.busy = false;
-        Ok(Described { parameters, columns })
-    }
-
-    /// Starts a LOAD DATA LOCAL: the server then waits for [`Session::load_part`].
-    ///
-    /// # Errors
-    /// As the server answers; also when it does not ask for the data.
-    pub async fn start_load(&mut self, statement: &str, doing: &str) -> Result<()> {
-        self.start_statement(statement, doing).await?;
-        match self.receive_head(doing).await? {
-            Head::Load => Ok(()),
-            _ => Err(error::protocol("it does not ask for the data of LOAD DATA LOCAL")),
-        }
-    }
-
-    /// Sends a part of the data.
-    ///
-    /// # Errors
-    /// When the connection is lost.
-    pub async fn load_part(&mut self, data: &[u8], doing: &str) -> Result<()> {
-        // An empty packet would end the data.
-        if data.is_empty() {
-            return Ok(());
-        }
-        self.channel.send(data).await.map_err(|error| error::from_io(doing, &error))
-    }
-
-    /// Ends the data.
-    ///
-    /// # Errors
-    /// As the server answers, with `doing` as the message.
-    pub async fn finish_load(&mut self, doing: &str) -> Result<Done> {
-        self.channel.send(&[]).await.map_err(|error| error::from_io(doing, &error))?;
-        match self.receive_head(doing).await? {
-            Head::Done(done) => {
-                self.busy = false;
-                Ok(done)
-            }
-            _ => Err(error::protocol("rows come after LOAD DATA LOCAL")),
-        }
-    }
-
-    /// A file that the server asks for on its own account: it gets nothing.
-    async fn refuse_load(&mut self, doing: &str) -> Error {
-        let ended = self.finish_load(doing).await;
-        let refused =
-            Error::new(ErrorKind::InvalidStatement, "The statement asks for a file of this machine");
-        ended.err().map_or(refused.clone(), |error| refused.with_source(&error))
-    }
-
-    async fn start_statement(&mut self, statement: &str, doing: &str) -> Result<()> {
-        self.start_command(&[&[command::QUERY], statement.as_bytes()].concat(), doing).await
-    }
-
-    /// Sends a command, whose first byte says which. The session is busy until its answer is taken.
-    ///
-    /// # Errors
-    /// When the connection is lost.
-    pub async fn start_command(&mut self, payload: &[u8], doing: &str) -> Result<()> {
         self.busy = true;
-        self.channel.restart_sequence();
-        self.channel.send(payload).await.map_err(|error| error::from_io(doing, &error))
+        let answer = async {
+            let mut result = self.conn.query_iter(statement).await?;
+            let columns = result.columns();
+            let columns = columns.iter().flat_map(|columns| columns.iter());
+            let columns = columns.map(|column| column.name_str().into_owned()).collect();
+            let rows: Vec<mysql_async::Row> = result.collect_and_drop().await?;
+            Ok((columns, rows))
+        };
+        let answer = answer.await;
+        self.busy = matches!(&answer, Err(error) if is_lost(error));
+        let (columns, rows) = answer.map_err(|error| error::from_driver(doing, &error))?;
+        let text = |value| match value {
+            Value::NULL => None,
+            Value::Bytes(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
+            other => Some(other.as_sql(true)),
+        };
+        let rows = rows.into_iter().map(|row| row.unwrap().into_iter().map(text).collect()).collect();
+        Ok(TextRows { columns, rows })
     }
 
-    /// The next payload. Given up, nothing is lost.
+    /// Runs a LOAD DATA LOCAL with these bytes as its file.
     ///
     /// # Errors
-    /// When the connection is lost.
-    pub async fn receive(&mut self, doing: &str) -> Result<Payload> {
-        poll_fn(|context| {
-            loop {
-                if let Some(payload) = self.channel.take()? {
-                    return Poll::Ready(Ok(payload));
-                }
-                ready!(self.poll_receive(context, doing))?;
-            }
-        })
-        .await
-    }
-
-    /// A payload that is received already.
-    ///
-    /// # Errors
-    /// When packets are missing.
-    pub fn take(&mut self) -> Result<Option<Payload>> {
-        self.channel.take()
-    }
-
-    async fn receive_answer(&mut self, doing: &str) -> Result<Payload> {
-        let payload = self.receive(doing).await?;
-        let bytes = self.channel.bytes(payload);
-        if is_error(bytes) {
-            self.busy = false;
-            return Err(server_error(doing, bytes));
-        }
-        Ok(payload)
-    }
-
-    async fn receive_head(&mut self, doing: &str) -> Result<Head> {
-        let payload = self.receive_answer(doing).await?;
-        let bytes = self.channel.bytes(payload);
-        match bytes.first() {
-            Some(0x00) => Ok(Head::Done(Done::read(bytes)?)),
-            Some(0xfb) => Ok(Head::Load),
-            _ => {
-                let count = Reader(bytes).integer().and_then(|count| usize::try_from(count).ok());
-                count.map(Head::Columns).ok_or_else(|| error::protocol("a result has no number of columns"))
-            }
-        }
-    }
-
-    async fn receive_columns(&mut self, count: usize, doing: &str) -> Result<Vec<ColumnDefinition>> {
-        let mut columns = Vec::with_capacity(count.min(4096));
-        for _ in 0..count {
-            let payload = self.receive(doing).await?;
-            columns.push(ColumnDefinition::read(self.channel.bytes(payload), self.extended_metadata)?);
-        }
-        Ok(columns)
-    }
-
-    /// Whether the server is at work for this session: decides what a drop does.
-    pub fn set_busy(&mut self, busy: bool) {
-        self.busy = busy;
+    /// As the server answers, with `doing` as the message.
+    pub async fn load(&mut self, statement: &str, data: Bytes, doing: &str) -> Result<Outcome> {
+        const PART: usize = 256 << 10;
+        self.conn.set_infile_handler(async move {
+            let parts = (0..data.len()).step_by(PART).map(move |start| {
+                Ok::<_, io::Error>(data.slice(start..(start + PART).min(data.len())))
+            });
+            Ok(stream::iter(parts).boxed())
+        });
+        self.run(statement, doing).await
     }
 
     /// Ends on the server what the session is doing.
@@ -383,34 +176,17 @@ impl Session {
     }
 }
 
-/// What an answer begins with.
-enum Head {
-    Done(Done),
-    Columns(usize),
-    Load,
-}
-
-/// What comes behind the columns.
-#[derive(Clone, Debug)]
-pub enum Row {
-    /// A row; see [`Session::bytes`].
-    Row(Payload),
-    /// The rows are over.
-    End(Done),
-}
-
 impl Drop for Session {
     fn drop(&mut self) {
         if self.busy {
-            return self.kill.send("KILL");
+            self.kill.send("KILL");
         }
-        let mut channel = std::mem::replace(&mut self.channel, Channel::closed());
-        // The server counts a session that goes without a word as an aborted one.
-        self.kill.runtime.spawn(async move {
-            channel.restart_sequence();
-            drop(time::timeout(KILL_TIMEOUT, channel.send(&[command::QUIT])).await);
-        });
     }
+}
+
+/// After such an error nothing more can be asked.
+fn is_lost(error: &mysql_async::Error) -> bool {
+    error.is_fatal()
 }
 
 /// What a kill needs: it goes over a session of its own.
@@ -429,15 +205,80 @@ impl Kill {
         let Self { id, settings, password, runtime } = self.clone();
         runtime.spawn(async move {
             let request = async {
-                let mut connected = connect(&settings, password.as_ref()).await.ok()?;
-                let statement = format!("{verb} {id}");
-                connected.channel.restart_sequence();
-                let query = [&[command::QUERY], statement.as_bytes()].concat();
-                connected.channel.send(&query).await.ok()?;
-                // The answer, so that the statement is not cut off by the socket's end.
-                poll_fn(|context| connected.channel.poll_receive(context)).await.ok()
+                let (mut conn, _) = connect(&settings, password.as_ref()).await.ok()?;
+                conn.query_drop(format!("{verb} {id}")).await.ok()?;
+                conn.disconnect().await.ok()
             };
             drop(time::timeout(KILL_TIMEOUT, request).await);
         });
+    }
+}
+
+/// Reaches the server; whether under TLS comes back too.
+async fn connect(settings: &Settings, password: Option<&Secret>) -> mysql_async::Result<(Conn, bool)> {
+    // The driver takes the process's provider; which one that is must not depend on other crates' features.
+    drop(ring::default_provider().install_default());
+    let tls = settings.tls_mode != TlsMode::Disabled && !settings.is_unix_socket();
+    let first = Conn::new(driver_options(settings, password, tls, None)).await;
+    match first {
+        Err(mysql_async::Error::Driver(DriverError::NoClientSslFlagFromServer))
+            if settings.tls_mode == TlsMode::Preferred =>
+        {
+            Ok((Conn::new(driver_options(settings, password, false, None)).await?, false))
+        }
+        Err(error) if settings.tls_mode == TlsMode::VerifyCa => {
+            // The driver knows no check of the chain alone. This error comes after the chain has passed it, so the
+            // second try asks for a name that the certificate has, and checks all of it again.
+            let Some(name) = presented_name(&error) else { return Err(error) };
+            Ok((Conn::new(driver_options(settings, password, true, Some(name))).await?, true))
+        }
+        other => Ok((other?, tls)),
+    }
+}
+
+/// A name of a certificate that was refused for its name alone.
+fn presented_name(error: &mysql_async::Error) -> Option<String> {
+    let mysql_async::Error::Io(IoError::Io(error)) = error else { return None };
+    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(CertificateError::NotValidForNameContext { presented, .. }) => {
+            let name = presented.first()?;
+            // Written as `DnsName("localhost")` or `IpAddress(127.0.0.1)`.
+            let inner = name.split_once('(').map_or(name.as_str(), |(_, inner)| inner.trim_end_matches(')'));
+            Some(inner.trim_matches('"').replace("*.", "any."))
+        }
+        _ => None,
+    }
+}
+
+/// The driver's options.
+fn driver_options(settings: &Settings, password: Option<&Secret>, tls: bool, name: Option<String>) -> Opts {
+    let ssl = tls.then(|| {
+        let checks = matches!(settings.tls_mode, TlsMode::VerifyCa | TlsMode::VerifyIdentity);
+        let mut ssl = SslOpts::default().with_danger_accept_invalid_certs(!checks);
+        if let Some(authorities) = &settings.ca_file {
+            ssl = ssl.with_root_certs(vec![authorities.clone().into()]).with_disable_built_in_roots(true);
+        }
+        if let (Some(certificate), Some(key)) = (&settings.client_certificate, &settings.client_key) {
+            ssl = ssl.with_client_identity(Some(ClientIdentity::new(certificate.clone().into(), key.clone().into())));
+        }
+        if let Some(name) = name {
+            ssl = ssl.with_danger_tls_hostname_override(Some(name));
+        }
+        ssl
+    });
+    let options = OptsBuilder::default()
+        .user(Some(&settings.username))
+        .pass(password.map(Secret::expose))
+        .db_name(Some(&settings.database))
+        .client_found_rows(true)
+        .prefer_socket(false)
+        .max_allowed_packet(Some(1 << 30))
+        .wait_timeout(Some(28_800))
+        .tcp_keepalive(Some(Duration::from_secs(60)))
+        .ssl_opts(ssl);
+    if settings.is_unix_socket() {
+        options.socket(Some(&settings.host)).into()
+    } else {
+        options.ip_or_hostname(&settings.host).tcp_port(settings.port).into()
     }
 }

@@ -3,6 +3,9 @@
 use std::io;
 
 use hub_plugin_api::{Error, ErrorKind};
+use mysql_async::{DriverError, IoError};
+
+use crate::config::{Settings, TlsMode};
 
 /// The kind of an error number (MySQL manual, "Server Error Message Reference"; MariaDB knowledge base, "MariaDB Error
 /// Codes"). SQLSTATE decides where the number is not known.
@@ -53,6 +56,38 @@ pub fn from_server(doing: &str, code: u16, sqlstate: &str, text: &str) -> Error 
     }
 }
 
+/// An error of the driver, said of what was being done.
+pub fn from_driver(doing: &str, error: &mysql_async::Error) -> Error {
+    match error {
+        mysql_async::Error::Server(answer) => from_server(doing, answer.code, &answer.state, &answer.message),
+        mysql_async::Error::Io(IoError::Io(error)) => {
+            let tls = error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>());
+            let error = from_io(doing, error);
+            Error { kind: if tls { ErrorKind::Tls } else { error.kind }, ..error }
+        }
+        mysql_async::Error::Io(error) => Error::new(ErrorKind::Tls, doing).with_source(error),
+        mysql_async::Error::Driver(error) => Error::new(kind_of_driver(error), doing).with_source(error),
+        mysql_async::Error::Url(_) | mysql_async::Error::Other(_) => {
+            Error::new(ErrorKind::Protocol, doing).with_source(error)
+        }
+    }
+}
+
+fn kind_of_driver(error: &DriverError) -> ErrorKind {
+    match error {
+        DriverError::ConnectionClosed | DriverError::PoolDisconnected => ErrorKind::Network,
+        DriverError::NoClientSslFlagFromServer => ErrorKind::Tls,
+        DriverError::UnknownAuthPlugin { .. }
+        | DriverError::MysqlOldPasswordDisabled
+        | DriverError::CleartextPluginDisabled
+        | DriverError::InvalidParsecSalt => ErrorKind::Authentication,
+        DriverError::PacketTooLarge => ErrorKind::ResourceExhausted,
+        DriverError::NoKeyFound => ErrorKind::InvalidConfig,
+        DriverError::LocalInfile(_) => ErrorKind::InvalidStatement,
+        _ => ErrorKind::Protocol,
+    }
+}
+
 /// The network, said of what was being done.
 pub fn from_io(doing: &str, error: &io::Error) -> Error {
     let kind = match error.kind() {
@@ -85,6 +120,38 @@ fn hint_of(code: u16) -> Option<&'static str> {
         3118 => "The account is locked: ALTER USER … ACCOUNT UNLOCK",
         _ => return None,
     })
+}
+
+/// Adds the field at fault and what to do to an error of opening a session.
+pub fn refine(settings: &Settings, error: Error) -> Error {
+    if error.field.is_some() {
+        return error;
+    }
+    match (error.kind, error.code.as_deref()) {
+        (_, Some("3159")) => {
+            error.with_field("tls_mode").with_hint("The server takes sessions only under TLS")
+        }
+        (_, Some("1045")) => error
+            .with_field("password")
+            .with_hint("Check name and password; an account may also demand TLS, or a host that this is not"),
+        (_, Some("1044" | "1049")) => error.with_field("database"),
+        (_, Some("1130")) => error.with_field("host"),
+        (ErrorKind::Authentication, _) => error.with_field("username"),
+        (ErrorKind::Tls, _) => {
+            let verifies = matches!(settings.tls_mode, TlsMode::VerifyCa | TlsMode::VerifyIdentity);
+            let hint = match (verifies, &settings.ca_file) {
+                (true, None) => "A certificate of an authority of your own needs `ca_file`",
+                (true, Some(_)) => {
+                    "The certificate must come from an authority in `ca_file`, and in TLS mode \
+                                    `verify-identity` name the host"
+                }
+                (false, _) => "The server may speak only old versions of TLS",
+            };
+            error.with_field("tls_mode").with_hint(hint)
+        }
+        (ErrorKind::Network | ErrorKind::TimedOut | ErrorKind::Protocol, _) => error.with_field("host"),
+        _ => error,
+    }
 }
 
 #[cfg(test)]

@@ -6,6 +6,8 @@ mod connection;
 mod error;
 mod flavor;
 mod identity;
+mod raw;
 mod sql;
 mod tls;
-mod wire;
+mod types;
+

@@ -70,7 +70,7 @@ struct Greeting {
 /// By kind: network, TLS, authentication, not found (database).
 pub async fn connect(settings: &Settings, password: Option<&Secret>) -> Result<Connected> {
     let doing = format!("Could not open a session on `{}` port `{}`", settings.host, settings.port);
-    connect_as(settings, password, &doing).await.map_err(|error| refine(settings, error))
+    connect_as(settings, password, &doing).await.map_err(|error| error::refine(settings, error))
 }
 
 async fn connect_as(settings: &Settings, password: Option<&Secret>, doing: &str) -> Result<Connected> {
@@ -139,7 +139,7 @@ async fn connect_as(settings: &Settings, password: Option<&Secret>, doing: &str)
     login.extend_from_slice(plugin.name().as_bytes());
     login.push(0);
     channel.send(&login).await.map_err(failed)?;
-    let mut session = Login { channel: &mut channel, settings, password, doing };
+    let mut session = Login { channel: &mut channel, password, doing };
     session.finish(plugin, greeting.nonce).await?;
     Ok(Connected { channel, server: greeting.server, id: greeting.id, extended_metadata: extended })
 }
@@ -200,7 +200,6 @@ fn greeting_of(payload: &[u8], doing: &str) -> Result<Greeting> {
 /// What follows the login until the server lets us in.
 struct Login<'a> {
     channel: &'a mut Channel,
-    settings: &'a Settings,
     password: &'a str,
     doing: &'a str,
 }
@@ -243,14 +242,6 @@ impl Login<'_> {
         if self.channel.is_private() {
             return self.send(&[self.password.as_bytes(), b"\0"].concat()).await;
         }
-        if !self.settings.allow_public_key_retrieval {
-            return Err(Error::new(ErrorKind::Authentication, self.doing)
-                .with_field("tls_mode")
-                .with_hint(
-                    "The server needs the password once over a connection that nobody else can read: use TLS mode \
-                     `required` or better, or set `allow_public_key_retrieval`",
-                ));
-        }
         self.send(&[2]).await?;
         let payload = receive(self.channel, self.doing).await?;
         let payload = self.channel.bytes(payload);
@@ -261,37 +252,5 @@ impl Login<'_> {
         };
         let encrypted = auth::encrypted_password(self.password, nonce, &key)?;
         self.send(&encrypted).await
-    }
-}
-
-/// Adds the field at fault and what to do to an error of opening a session.
-fn refine(settings: &Settings, error: Error) -> Error {
-    if error.field.is_some() {
-        return error;
-    }
-    match (error.kind, error.code.as_deref()) {
-        (_, Some("3159")) => {
-            error.with_field("tls_mode").with_hint("The server takes sessions only under TLS")
-        }
-        (_, Some("1045")) => error
-            .with_field("password")
-            .with_hint("Check name and password; an account may also demand TLS, or a host that this is not"),
-        (_, Some("1044" | "1049")) => error.with_field("database"),
-        (_, Some("1130")) => error.with_field("host"),
-        (ErrorKind::Authentication, _) => error.with_field("username"),
-        (ErrorKind::Tls, _) => {
-            let verifies = matches!(settings.tls_mode, TlsMode::VerifyCa | TlsMode::VerifyIdentity);
-            let hint = match (verifies, &settings.ca_file) {
-                (true, None) => "A certificate of an authority of your own needs `ca_file`",
-                (true, Some(_)) => {
-                    "The certificate must come from an authority in `ca_file`, and in TLS mode \
-                                    `verify-identity` name the host"
-                }
-                (false, _) => "The server may speak only old versions of TLS",
-            };
-            error.with_field("tls_mode").with_hint(hint)
-        }
-        (ErrorKind::Network | ErrorKind::TimedOut | ErrorKind::Protocol, _) => error.with_field("host"),
-        _ => error,
     }
 }
