@@ -9,7 +9,7 @@ mod explain;
 mod function;
 mod guest;
 mod interrupt;
-mod ipc;
+pub(crate) mod ipc;
 mod limits;
 mod lines;
 mod module;
@@ -32,3 +32,6 @@ pub use options::CUSTOM_FUNCTION;
 pub use sandbox::Sandbox;
 
 pub(crate) use connector::with_functions;
+pub(crate) use explain::{explain, with_denied};
+pub(crate) use interrupt::Interrupt;
+pub(crate) use shell::{Denied, HasShell, Shell};

@@ -101,6 +101,11 @@ impl Machine {
         Ok(Self { engine, runtime })
     }
 
+    /// What guests wait on.
+    pub(crate) fn runtime(&self) -> &Runtime {
+        &self.runtime
+    }
+
     /// A linker with WASI 0.2 and nothing else.
     pub(crate) fn linker<T: HasShell + WasiView>(&self) -> wasmtime::Result<Linker<T>> {
         let mut linker = Linker::new(&self.engine);

@@ -218,21 +218,10 @@ pub(crate) fn summaries(plan: &PlanDescription, progress: &SplitLanes) -> Vec<Sp
 #[cfg(test)]
 mod tests {
     use hub_plugin_api::{Position, Split};
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::*;
-
-    fn split(id: &str, bounded: bool, after: &[&str]) -> Split {
-        Split {
-            id: id.into(),
-            streams: Vec::new(),
-            bounded,
-            after: after.iter().map(|id| String::from(*id)).collect(),
-            opaque: Value::Null,
-            portable: false,
-            estimated_rows: None,
-        }
-    }
+    use crate::pipeline::tests::split;
 
     fn plan(splits: Vec<Split>) -> PlanDescription {
         PlanDescription {

@@ -109,18 +109,7 @@ impl Schedule {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn split(id: &str, bounded: bool, after: &[&str]) -> Split {
-        Split {
-            id: id.into(),
-            streams: Vec::new(),
-            bounded,
-            after: after.iter().map(|id| String::from(*id)).collect(),
-            opaque: serde_json::Value::Null,
-            portable: false,
-            estimated_rows: None,
-        }
-    }
+    use crate::pipeline::tests::split;
 
     fn ids(schedule: &Schedule, lane: u32) -> Vec<String> {
         std::iter::from_fn(|| schedule.take(lane)).map(|job| job.split.id).collect()

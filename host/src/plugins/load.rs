@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    io::{Read as _, Seek as _, SeekFrom},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -20,10 +21,13 @@ use super::{
     note::{self, HostApi},
     report::{FileReport, LoadStep, PluginNote, Refusal, Verdict},
     supervisor::Supervisor,
+    wasm::{self, OpenComponent},
 };
+use crate::functions::{CONTRACT_VERSION, Module, Sandbox, World};
 
-/// A library whose connectors can be used.
+/// A library or component whose connectors can be used.
 pub(super) struct LoadedPlugin {
+    note: PluginNote,
     pub(super) supervisor: Supervisor,
     pub(super) connectors: Vec<(ConnectorSpec, Arc<dyn Connector>)>,
 }
@@ -32,6 +36,7 @@ pub(super) struct LoadedPlugin {
 pub(super) struct Loader {
     host: HostApi,
     target: Target,
+    sandbox: Sandbox,
     cache: LibraryCache,
     timeout: Duration,
     grace: Option<Duration>,
@@ -41,11 +46,12 @@ pub(super) struct Loader {
 }
 
 impl Loader {
-    pub(super) fn new(cache: &Path, timeout: Duration, grace: Option<Duration>) -> Self {
+    pub(super) fn new(cache: &Path, sandbox: &Sandbox, timeout: Duration, grace: Option<Duration>) -> Self {
         let library_cache = LibraryCache::new(cache);
         Self {
             host: HostApi::current(),
             target: Target::host(),
+            sandbox: sandbox.clone(),
             hashes: Hashes::open(library_cache.folder()),
             cache: library_cache,
             timeout,
@@ -85,6 +91,9 @@ impl Loader {
         }
         file::not_empty(&open.stamp)?;
         report.pass(LoadStep::File, format!("{} bytes", open.stamp.bytes));
+        if wasm::starts_like_a_component(&open.start) {
+            return self.component_steps(path, open, lock, report);
+        }
 
         let note = self.inspect(&open, report)?;
 
@@ -178,7 +187,90 @@ impl Loader {
         let connectors: Vec<_> =
             imported.connectors.into_iter().map(|connector| (connector.spec(), connector)).collect();
         check_manifest(&connectors, note)?;
-        Ok(Arc::new(LoadedPlugin { supervisor, connectors }))
+        Ok(Arc::new(LoadedPlugin { note: note.clone(), supervisor, connectors }))
+    }
+
+    /// The steps of a component. Its note is what it says of itself, in an instance that can reach nothing; its code is
+    /// compiled, not opened, so there is no copy of the file.
+    fn component_steps(
+        &self,
+        path: &Path,
+        mut open: OpenFile,
+        lock: &FolderLock,
+        report: &mut FileReport,
+    ) -> Result<Arc<LoadedPlugin>, Refusal> {
+        let hash = self.hash(path, &mut open, lock)?;
+        let known = self.outcomes().get(&hash).cloned();
+        let outcome = match known {
+            Some(outcome) => outcome,
+            None => {
+                let outcome = self.open_component(path, &mut open, &hash);
+                if !outcome.as_ref().is_err_and(|refusal| refusal.transient) {
+                    self.outcomes().insert(hash.clone(), outcome.clone());
+                }
+                outcome
+            }
+        };
+        report.sha256 = Some(hash.clone());
+        let reached = outcome.as_ref().map_or_else(|refusal| refusal.step, |_| LoadStep::Manifest);
+        if LoadStep::Container < reached {
+            report.pass(LoadStep::Container, "WebAssembly component, world connector");
+        }
+        let plugin = outcome?;
+        report.note = Some(plugin.note.clone());
+        report.pass(LoadStep::Note, note::check(&plugin.note, &self.host)?);
+        let locked = lock.check(&hash, &plugin.note)?;
+        report.pass(LoadStep::Lock, locked.unwrap_or_else(|| "not asked for".into()));
+        report.pass(LoadStep::Open, "compiled");
+        report.pass(LoadStep::Layout, format!("contract {CONTRACT_VERSION}"));
+        let ids: Vec<_> = plugin.connectors.iter().map(|(spec, _)| spec.id.as_str()).collect();
+        report.pass(LoadStep::Manifest, ids.join(", "));
+        Ok(plugin)
+    }
+
+    fn open_component(
+        &self,
+        path: &Path,
+        open: &mut OpenFile,
+        hash: &str,
+    ) -> Result<Arc<LoadedPlugin>, Refusal> {
+        let mut bytes = Vec::new();
+        let read = open.file.seek(SeekFrom::Start(0)).and_then(|_| open.file.read_to_end(&mut bytes));
+        read.map_err(|error| file::unreadable(&error))?;
+        let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+        let module =
+            Module::from_bytes(name, bytes).map_err(|error| refuse_by(LoadStep::Container, &error))?;
+        if module.sha256 != hash {
+            return Err(file::still_written());
+        }
+        if module.world != World::Connector {
+            return Err(Refusal::new(LoadStep::Container, "Is a custom function, not a plugin")
+                .hint("Name it in the option `module` of the strategy `custom-function`"));
+        }
+        let (sandbox, timeout) = (self.sandbox.clone(), self.timeout);
+        let loading = Supervisor::new("component");
+        // Compiling takes the compiler's time, not the component's: only its own code is given up.
+        let opened = loading
+            .call("load", Canceller::none(), Some(timeout * 10), move || wasm::open(&sandbox, &module));
+        let OpenComponent { plugin, version, requires_api, connectors } =
+            opened.map_err(|error| refuse_by(LoadStep::Open, &error))?;
+        let ids = connectors.iter().map(|(spec, _)| spec.id.clone()).collect();
+        let (abi_revision, api) = (self.host.abi_revision, CONTRACT_VERSION);
+        let note = PluginNote { plugin, version, abi_revision, api, requires_api, connectors: ids };
+        check_manifest(&connectors, &note)?;
+        let supervisor = match self.grace {
+            Some(grace) => Supervisor::with_grace(&note.plugin, grace),
+            None => Supervisor::new(&note.plugin),
+        };
+        Ok(Arc::new(LoadedPlugin { note, supervisor, connectors }))
+    }
+}
+
+fn refuse_by(step: LoadStep, error: &Error) -> Refusal {
+    let refusal = Refusal::new(step, format!("Cannot be used: {error}"));
+    match &error.hint {
+        Some(hint) => refusal.hint(hint.clone()),
+        None => refusal,
     }
 }
 

@@ -14,6 +14,7 @@ mod report;
 mod requirement;
 mod supervisor;
 mod task;
+mod wasm;
 mod watch;
 
 pub use folders::{FolderOrigin, PLUGIN_PATH_VARIABLE, PluginFolder, plugin_folders};

@@ -109,7 +109,7 @@ impl Registry {
     /// with the reason, a folder in [`Registry::folders`].
     pub fn open(options: RegistryOptions) -> Self {
         let sandbox = Sandbox::new(&options.cache);
-        let loader = Loader::new(&options.cache, options.load_timeout, options.grace);
+        let loader = Loader::new(&options.cache, &sandbox, options.load_timeout, options.grace);
         let (scanning, found) = (Mutex::default(), RwLock::default());
         let registry = Self(Arc::new(Inner { options, sandbox, loader, scanning, found }));
         registry.rescan();

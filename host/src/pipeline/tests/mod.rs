@@ -5,7 +5,7 @@ mod refusals;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
-use hub_plugin_api::{Config, Result};
+use hub_plugin_api::{Config, Result, Split, Value};
 
 use self::memory::{Memory, Source};
 use super::{
@@ -13,6 +13,19 @@ use super::{
     RunSummary, StopSignal,
 };
 use crate::Hub;
+
+/// A split that waits for others.
+pub(super) fn split(id: &str, bounded: bool, after: &[&str]) -> Split {
+    Split {
+        id: id.into(),
+        streams: Vec::new(),
+        bounded,
+        after: after.iter().map(|id| String::from(*id)).collect(),
+        opaque: Value::Null,
+        portable: false,
+        estimated_rows: None,
+    }
+}
 
 /// A pipeline in memory, whose hub can be thrown away and opened again.
 struct Stage {

@@ -1,0 +1,11 @@
+//! Plugins that are WebAssembly components: whole connectors in the sandbox, behind the same traits.
+
+mod bindings;
+mod connector;
+mod load;
+mod network;
+mod objects;
+mod session;
+mod state;
+
+pub(super) use load::{OpenComponent, open, starts_like_a_component};
