@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::{
-    Failure, Outcome, cargo, failed,
+    Failure, Outcome, cargo, failed, guests,
     run_folder::RunFolder,
     server::{self, Answer},
 };
@@ -30,6 +30,11 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     }
     let folder = RunFolder::new(&metadata.target_directory)?;
     let (plugins, _) = folder.place_libraries(&artifacts)?;
+    // Guests are what these are about; others need none.
+    let guests = match name.starts_with("wasm") {
+        true => Some(guests::place(&guests::build(&[])?, &folder.path("guests"))?),
+        false => None,
+    };
     let launcher = cargo::program(&artifacts, "hub-test-server")?;
     let server = match server::start(launcher, "postgres", "bench")? {
         Answer::Running(server) => server,
@@ -42,6 +47,7 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         .env("HUB_TEST_PLUGINS", plugins)
         .env("HUB_TEST_BINARY", cargo::program(&artifacts, "connector-hub")?)
         .env("HUB_TEST_DATA", cargo::program(&artifacts, "hub-test-data")?)
+        .envs(guests.into_iter().flatten())
         .envs(server.environment.iter().map(|(name, value)| (name, value)));
     finish(&mut command)
 }

@@ -7,6 +7,7 @@ mod cargo;
 mod check;
 mod demo;
 mod dist;
+mod guests;
 mod licences;
 mod run_folder;
 mod server;
@@ -52,6 +53,7 @@ Commands:
   check                 Format, lints, documentation; licences and bans when cargo-deny is installed
   bench list            Names the benchmarks and what they aim at
   bench NAME [--check]  Runs one; its last line is one JSON object; --check fails below the aim
+  guests [LANGUAGE …]   Builds the WebAssembly guests of sdk-wasm/, and names their files
   dist                  Builds the program and its plugins for shipping, into dist/
   help                  This text
 ";
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         "check" => check::run(rest),
         "bench" => bench::run(rest),
         "dist" => dist::run(rest),
+        "guests" => guests::run(rest),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

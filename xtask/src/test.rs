@@ -10,7 +10,7 @@ use std::{
 use crate::{
     Failure, Outcome,
     cargo::{self, Artifact},
-    check, failed,
+    check, failed, guests,
     run_folder::RunFolder,
     server::{self, Answer},
     test_areas,
@@ -48,7 +48,12 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
     println!("Built in {:.0} s", start.elapsed().as_secs_f64());
 
     let folder = RunFolder::new(&metadata.target_directory)?;
-    let environment = Environment::new(&folder, &artifacts, &options)?;
+    let mut environment = Environment::new(&folder, &artifacts, &options)?;
+    if areas.iter().any(|area| area == test_areas::WASM) {
+        let start = Instant::now();
+        environment.variables.extend(guests::place(&guests::build(&[])?, &folder.path("guests"))?);
+        println!("Guests built in {:.0} s", start.elapsed().as_secs_f64());
+    }
     let mut total = Counts::default();
     let mut problems = Vec::new();
     for area in &areas {
@@ -123,14 +128,15 @@ fn run_area(
     let limit = if options.full { LIMIT * 4 } else { LIMIT };
     // Held until the area's tests are over, whichever way they end.
     let mut servers = Vec::new();
-    if server::known(&environment.launcher)?.iter().any(|name| name == area) {
-        match server::start(&environment.launcher, area, "test")? {
+    let server = test_areas::server_of(area);
+    if server::known(&environment.launcher)?.iter().any(|name| name == server) {
+        match server::start(&environment.launcher, server, "test")? {
             Answer::Running(server) => {
                 println!("     server: {}", server.origin);
                 servers.push(server);
             }
             Answer::Missing(reason) if env::var("CI").is_ok_and(|ci| ci == "true") => {
-                return failed(format!("There is no `{area}` server: {reason}"));
+                return failed(format!("There is no `{server}` server: {reason}"));
             }
             Answer::Missing(reason) => {
                 println!("     no server, so tests that need one are skipped: {reason}");

@@ -12,6 +12,14 @@ use crate::{
 const END_TO_END: &str = "hub-tests";
 /// The area of all that needs no server.
 pub(crate) const FOUNDATION: &str = "foundation";
+/// The area of WebAssembly guests.
+pub(crate) const WASM: &str = "wasm";
+
+/// The server that an area's tests run against, by its name for the launcher.
+pub(crate) fn server_of(area: &str) -> &str {
+    // Guests query a server too.
+    if area == WASM { "postgres" } else { area }
+}
 
 /// All areas, the foundation first.
 pub(crate) fn all(metadata: &Metadata) -> Vec<String> {
