@@ -1,0 +1,464 @@
+//! Turns the log's events into the events of a reader.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+    time::Instant,
+};
+
+use hub_plugin_api::{Boundary, Budgets, Error, ErrorKind, Event, Result, Rows, StreamSchema};
+
+use super::{
+    column::ZeroDates,
+    cursor::malformed,
+    event::{self, Gtid, Head, Query, code},
+    filter::TableFilter,
+    gtid::Gtids,
+    position::LogPosition,
+    rows::{ChangedRows, Moment, is_rows},
+    shape::{Collations, Shape},
+    statement::{self, Statement},
+    table_map::{self, TableMap},
+};
+use crate::flavor::Vendor;
+
+/// Set on events that the server makes up for the stream.
+const ARTIFICIAL: u16 = 0x20;
+/// Set on events that may be left out.
+const IGNORABLE: u16 = 0x80;
+
+/// What the user wants of the changes.
+#[derive(Clone, Debug)]
+pub struct Wishes {
+    /// Which tables.
+    pub filter: TableFilter,
+    /// What becomes of dates that are none.
+    pub zero_dates: ZeroDates,
+    /// Hand over the whole row as it was.
+    pub whole_before: bool,
+    /// How much may be collected.
+    pub budgets: Budgets,
+}
+
+/// A table that is followed.
+struct Table {
+    /// Its last table map, to know an equal one without reading it.
+    map: Vec<u8>,
+    rows: ChangedRows,
+    schema_id: u32,
+    /// Whether its shape was handed over.
+    announced: bool,
+}
+
+/// A transaction whose end did not come yet.
+struct Open {
+    committed_micros: i64,
+    /// Ends with its first statement.
+    standalone: bool,
+    begun: bool,
+    prepared_xa: bool,
+    gtid: Option<Gtid>,
+    /// Rows of followed tables.
+    rows: u64,
+}
+
+/// Follows the log from a position.
+pub struct Follower {
+    vendor: Vendor,
+    collations: Collations,
+    wishes: Wishes,
+    position: LogPosition,
+    gtids: Option<Gtids>,
+    open: Option<Open>,
+    /// Where the packed transaction ends whose events come now.
+    packed_until: Option<u32>,
+    /// Tables by the number that rows name them by; none for one that is not followed.
+    by_id: HashMap<u64, Option<usize>>,
+    by_name: HashMap<(Vec<u8>, Vec<u8>), Option<usize>>,
+    tables: Vec<Table>,
+    next_schema: u32,
+    out: VecDeque<Event>,
+    boundaries: u64,
+    /// Since when the first row waits that was not handed over.
+    waiting_since: Option<Instant>,
+    /// Whether the position moved since the last boundary.
+    moved: bool,
+    last_boundary: Instant,
+    /// Commit time of the last transaction, µs since 1970 UTC.
+    pub last_committed_micros: i64,
+}
+
+impl Follower {
+    /// Follows from `position`, on a server that counts what was seen as `gtids`.
+    pub fn new(
+        vendor: Vendor,
+        collations: Collations,
+        wishes: Wishes,
+        position: LogPosition,
+        gtids: Option<Gtids>,
+    ) -> Self {
+        Self {
+            vendor,
+            collations,
+            wishes,
+            position,
+            gtids,
+            open: None,
+            packed_until: None,
+            by_id: HashMap::new(),
+            by_name: HashMap::new(),
+            tables: Vec::new(),
+            next_schema: 0,
+            out: VecDeque::new(),
+            boundaries: 0,
+            waiting_since: None,
+            moved: false,
+            last_boundary: Instant::now(),
+            last_committed_micros: 0,
+        }
+    }
+
+    /// The next event to hand over.
+    pub fn take(&mut self) -> Option<Event> {
+        self.out.pop_front()
+    }
+
+    /// Whether there is something to hand over.
+    pub fn is_ready(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    /// Since when rows wait.
+    pub fn waiting_since(&self) -> Option<Instant> {
+        self.waiting_since
+    }
+
+    /// Whether a boundary could stand here, and would say something new.
+    pub fn stands_at_news(&self) -> bool {
+        self.open.is_none() && (self.moved || self.waiting_since.is_some())
+    }
+
+    /// When the last boundary was made.
+    pub fn last_boundary(&self) -> Instant {
+        self.last_boundary
+    }
+
+    /// Takes one event of the log, without its checksum.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Protocol`] for what is not as documented, [`ErrorKind::Unsupported`] for what cannot be followed.
+    pub fn apply(&mut self, head: Head, body: &[u8]) -> Result<()> {
+        self.take_event(head, body).map_err(|error| {
+            error.with_context("file", &self.position.file).with_context("offset", self.position.offset)
+        })
+    }
+
+    fn take_event(&mut self, head: Head, body: &[u8]) -> Result<()> {
+        match head.code {
+            code::TABLE_MAP => self.table_map(body)?,
+            of if is_rows(of) => self.rows(of, body)?,
+            code::GTID | code::ANONYMOUS_GTID | code::TAGGED_GTID | code::MARIADB_GTID => {
+                self.begin(head, body)?
+            }
+            code::XID => self.end(head)?,
+            code::QUERY => self.query(head, &Query::parse(body, false)?)?,
+            code::MARIADB_QUERY_COMPRESSED => self.query(head, &Query::parse(body, true)?)?,
+            code::TRANSACTION_PAYLOAD => {
+                self.packed_until = Some(head.next);
+                event::each_of_payload(body, |event| {
+                    let (head, body) = event::split(event)?;
+                    self.take_event(head, body)
+                })?;
+                if self.open.is_some() {
+                    return Err(malformed("A packed transaction of the binary log does not end"));
+                }
+            }
+            code::XA_PREPARE => self.xa_prepare(head, body)?,
+            code::ROTATE => {
+                let (file, offset) = event::place(head, body)?;
+                self.no_transaction("the file ends")?;
+                (self.position.file, self.position.offset) = (file, offset);
+                self.by_id.clear();
+                self.moved |= head.flags & ARTIFICIAL == 0;
+            }
+            code::HEARTBEAT | code::HEARTBEAT_V2 => {
+                let (file, offset) = event::place(head, body)?;
+                if self.open.is_none() && !file.is_empty() && offset > 0 {
+                    self.moved |= (&self.position.file, self.position.offset) != (&file, offset);
+                    (self.position.file, self.position.offset) = (file, offset);
+                }
+            }
+            code::FORMAT => {
+                self.no_transaction("the server was started")?;
+                self.by_id.clear();
+            }
+            code::INCIDENT => return Err(event::incident(body)),
+            _ if is_harmless(head) => {}
+            other => {
+                return Err(malformed(format!("The binary log holds an event of unknown kind {other}"))
+                    .with_hint("This version of the connector does not know what this server writes"));
+            }
+        }
+        Ok(())
+    }
+
+    fn no_transaction(&self, what: &str) -> Result<()> {
+        match &self.open {
+            Some(open) if open.rows > 0 => {
+                Err(malformed(format!("A transaction of the binary log does not end before {what}")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn begin(&mut self, head: Head, body: &[u8]) -> Result<()> {
+        self.no_transaction("the next one begins")?;
+        let gtid = Gtid::parse(head, body)?;
+        let (standalone, prepared_xa, micros) = match &gtid {
+            Gtid::MariaDb { standalone, prepared_xa, .. } => (*standalone, *prepared_xa, 0),
+            Gtid::MySql { committed_micros, .. } => (false, false, *committed_micros),
+        };
+        let micros = if micros == 0 { u64::from(head.timestamp) * 1_000_000 } else { micros };
+        self.open = Some(Open {
+            committed_micros: micros as i64,
+            standalone,
+            // MariaDB writes no BEGIN behind its GTID.
+            begun: matches!(gtid, Gtid::MariaDb { standalone: false, .. }),
+            prepared_xa,
+            gtid: Some(gtid),
+            rows: 0,
+        });
+        Ok(())
+    }
+
+    /// The transaction that rows or a statement belong to; a log without GTIDs has only statements to start one.
+    fn open(&mut self, head: Head) -> &mut Open {
+        self.open.get_or_insert_with(|| Open {
+            committed_micros: i64::from(head.timestamp) * 1_000_000,
+            standalone: false,
+            begun: false,
+            prepared_xa: false,
+            gtid: None,
+            rows: 0,
+        })
+    }
+
+    fn query(&mut self, head: Head, query: &Query) -> Result<()> {
+        let open = self.open(head);
+        match statement::read(&query.text) {
+            Statement::Begin => open.begun = true,
+            Statement::Commit => self.end(head)?,
+            Statement::Rollback => {
+                if open.rows > 0 {
+                    return Err(Error::unsupported("A transaction that is taken back in the log")
+                        .with_hint("It mixes tables with and without transactions: leave one of them out"));
+                }
+                self.end(head)?;
+            }
+            Statement::Savepoint => {}
+            Statement::RollbackToSavepoint => {
+                if open.rows > 0 {
+                    return Err(Error::unsupported("A transaction that is partly taken back in the log")
+                        .with_hint("It mixes tables with and without transactions: leave one of them out"));
+                }
+            }
+            Statement::Change if self.wishes.filter.may_match_database(&query.database) => {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    format!("The log holds a statement in place of the rows that it changed, in database `{}`", query.database),
+                )
+                .with_hint("Log rows with `SET GLOBAL binlog_format = 'ROW'`, in every session, and begin again with `--from-scratch`"));
+            }
+            Statement::Truncate(name) => {
+                let (database, table) = name.within(&query.database);
+                if self.wishes.filter.matches(&database, &table) {
+                    self.flush_rows()?;
+                    self.out
+                        .push_back(Event::Truncate(vec![hub_plugin_api::StreamId::new([database], table)]));
+                    self.moved = true;
+                }
+                self.end_unless_begun(head)?;
+            }
+            Statement::Change | Statement::Other => self.end_unless_begun(head)?,
+        }
+        Ok(())
+    }
+
+    fn end_unless_begun(&mut self, head: Head) -> Result<()> {
+        let open = self.open(head);
+        if open.standalone || !open.begun { self.end(head) } else { Ok(()) }
+    }
+
+    fn xa_prepare(&mut self, head: Head, body: &[u8]) -> Result<()> {
+        // A transaction that is prepared and committed in one step.
+        let one_phase = body.first().is_some_and(|byte| *byte != 0);
+        self.open(head).prepared_xa = !one_phase;
+        self.end(head)
+    }
+
+    fn end(&mut self, head: Head) -> Result<()> {
+        let Some(open) = self.open.take() else { return Ok(()) };
+        if open.prepared_xa && open.rows > 0 {
+            return Err(Error::unsupported(
+                "An XA transaction that is prepared in the log, and decided later,",
+            )
+            .with_hint("Leave its tables out of `tables`, or commit it in one phase"));
+        }
+        match (open.gtid, &mut self.gtids) {
+            (Some(Gtid::MySql { id: Some((source, number)), .. }), Some(Gtids::MySql(set))) => {
+                set.add(source, number);
+            }
+            (Some(Gtid::MariaDb { id, .. }), Some(Gtids::MariaDb(position))) => position.set(id),
+            _ => {}
+        }
+        let next = self.packed_until.take().unwrap_or(head.next);
+        if next != 0 {
+            // Files above 4 GiB wrap around.
+            let (high, low) = (self.position.offset >> 32, self.position.offset as u32);
+            self.position.offset = (high + u64::from(next < low)) << 32 | u64::from(next);
+        }
+        (self.moved, self.last_committed_micros) = (true, open.committed_micros);
+        if self.is_full() {
+            self.hand_over()?;
+        }
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        let budgets = &self.wishes.budgets;
+        let (rows, bytes) = self
+            .tables
+            .iter()
+            .fold((0, 0), |(rows, bytes), table| (rows + table.rows.rows(), bytes + table.rows.bytes()));
+        rows as u64 >= budgets.max_batch_rows || bytes as u64 >= budgets.max_batch_bytes
+    }
+
+    fn table_map(&mut self, body: &[u8]) -> Result<()> {
+        let (id, map) = table_map::table_id(body)?;
+        let (database, name) = TableMap::name(map)?;
+        let known = self.by_name.get(&(database.to_vec(), name.to_vec())).copied();
+        let place = match known {
+            Some(None) => None,
+            Some(Some(place)) if self.tables[place].map == map => Some(place),
+            found => {
+                let wanted = found.is_some() || {
+                    let text = String::from_utf8_lossy;
+                    self.wishes.filter.matches(&text(database), &text(name))
+                };
+                let place = if wanted { Some(self.shape(map, found.flatten())?) } else { None };
+                self.by_name.insert((database.to_vec(), name.to_vec()), place);
+                place
+            }
+        };
+        self.by_id.insert(id, place);
+        Ok(())
+    }
+
+    /// Takes a table's new shape, and answers its place.
+    fn shape(&mut self, map: &[u8], known: Option<usize>) -> Result<usize> {
+        let read = TableMap::parse(map)?;
+        if !read.full {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                format!("The log does not tell the columns of table `{}.{}`", read.database, read.table),
+            )
+            .with_hint("Run `SET GLOBAL binlog_row_metadata = 'FULL'` on the server, and begin again"));
+        }
+        let shape = Arc::new(Shape::of(&read, self.vendor, &self.collations)?);
+        if let Some(place) = known {
+            let table = &mut self.tables[place];
+            let same = **table.rows.shape() == *shape;
+            table.map = map.to_vec();
+            if same {
+                return Ok(place);
+            }
+            self.flush_table(place)?;
+        }
+        let table = Table {
+            map: map.to_vec(),
+            rows: ChangedRows::new(shape, self.wishes.zero_dates)?,
+            schema_id: self.next_schema,
+            announced: false,
+        };
+        self.next_schema += 1;
+        match known {
+            Some(place) => {
+                self.tables[place] = table;
+                Ok(place)
+            }
+            None => {
+                self.tables.push(table);
+                Ok(self.tables.len() - 1)
+            }
+        }
+    }
+
+    fn rows(&mut self, of: u8, body: &[u8]) -> Result<()> {
+        let (id, rest) = table_map::table_id(body)?;
+        let place = match self.by_id.get(&id) {
+            Some(Some(place)) => *place,
+            Some(None) => return Ok(()),
+            None => return Err(malformed("Rows come without the map of their table")),
+        };
+        let budgets = self.wishes.budgets;
+        let Some(open) = &mut self.open else {
+            return Err(malformed("Rows come outside of a transaction"));
+        };
+        let moment = Moment {
+            committed_micros: open.committed_micros,
+            max_value_bytes: usize::try_from(budgets.max_value_bytes).unwrap_or(usize::MAX),
+            whole_before: self.wishes.whole_before,
+        };
+        let table = &mut self.tables[place];
+        open.rows += table.rows.append(of, rest, &mut self.position.changes, moment)?;
+        self.waiting_since.get_or_insert_with(Instant::now);
+        if table.rows.rows() as u64 >= budgets.max_batch_rows
+            || table.rows.bytes() as u64 >= budgets.max_batch_bytes
+        {
+            // A large transaction goes on in the next batch, without a boundary between.
+            self.flush_table(place)?;
+        }
+        Ok(())
+    }
+
+    fn flush_table(&mut self, place: usize) -> Result<()> {
+        let table = &mut self.tables[place];
+        if table.rows.rows() == 0 {
+            return Ok(());
+        }
+        let shape = Arc::clone(table.rows.shape());
+        if !std::mem::replace(&mut table.announced, true) {
+            let schema = StreamSchema::new(shape.stream.clone(), table.schema_id, Arc::clone(&shape.schema));
+            self.out.push_back(Event::Schema(schema));
+        }
+        let (schema_id, batch) = (table.schema_id, table.rows.finish()?);
+        self.out.push_back(Event::Rows(Rows { stream: shape.stream.clone(), schema_id, batch }));
+        Ok(())
+    }
+
+    fn flush_rows(&mut self) -> Result<()> {
+        (0..self.tables.len()).try_for_each(|place| self.flush_table(place))
+    }
+
+    /// Hands over what waits, and the boundary behind it.
+    ///
+    /// # Errors
+    /// When a batch cannot be put together.
+    pub fn hand_over(&mut self) -> Result<()> {
+        self.flush_rows()?;
+        self.waiting_since = None;
+        self.moved = false;
+        self.boundaries += 1;
+        self.position.gtids = self.gtids.as_ref().map(ToString::to_string);
+        self.out.push_back(Event::Boundary(Boundary::at(self.boundaries, self.position.to_position()?)));
+        self.last_boundary = Instant::now();
+        Ok(())
+    }
+}
+
+/// Events that say nothing about rows: statements' texts, variables, checkpoints, lists of GTIDs.
+fn is_harmless(head: Head) -> bool {
+    matches!(head.code, code::STOP | 5 | 13 | 14 | 28 | 29 | 35 | 36 | 37 | 160 | 161 | 163)
+        || head.code == code::MARIADB_START_ENCRYPTION
+        || head.flags & IGNORABLE != 0
+}

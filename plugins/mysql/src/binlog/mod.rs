@@ -1,0 +1,26 @@
+//! By Bin Logs: follows the changes of tables through the binary log.
+
+mod charset;
+mod column;
+mod cursor;
+mod decimal;
+mod dump;
+mod event;
+mod filter;
+mod follow;
+mod gtid;
+mod json;
+mod options;
+mod plan;
+mod position;
+mod reader;
+mod rows;
+mod server;
+mod shape;
+mod statement;
+mod storage;
+mod table_map;
+mod temporal;
+
+pub use options::strategy;
+pub use plan::plan;

@@ -1,0 +1,94 @@
+//! The strategy's options: as a form shows them, and as the code uses them.
+
+use std::time::Duration;
+
+use hub_plugin_api::{Budgets, Config, Guarantee, Mode, Parameter, Result, Strategy};
+use serde::Deserialize;
+
+use super::{column::ZeroDates, filter::TableFilter, follow::Wishes};
+
+/// The options, all defaults filled in.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Options {
+    /// Names of the tables to follow; empty: all of the database.
+    #[serde(default)]
+    pub tables: Vec<String>,
+    /// Names of tables to leave out.
+    #[serde(default)]
+    pub exclude_tables: Vec<String>,
+    /// What becomes of dates that are none. Default `error`.
+    pub zero_dates: ZeroDates,
+    /// Hand over the whole row as it was. Default no.
+    pub before_images: bool,
+    /// Milliseconds after which a server without news says that it is there. Default 10,000.
+    pub heartbeat_ms: u64,
+}
+
+impl Options {
+    /// Reads the options.
+    ///
+    /// # Errors
+    /// [`hub_plugin_api::ErrorKind::InvalidConfig`].
+    pub fn read(config: &Config) -> Result<Self> {
+        let mut complete = Config::new();
+        for parameter in options() {
+            if let Some(value) = config.get(&parameter.id).or(parameter.default.as_ref()) {
+                complete.set(parameter.id, value.clone());
+            }
+        }
+        complete.parse()
+    }
+
+    /// What the follower is to do.
+    ///
+    /// # Errors
+    /// [`hub_plugin_api::ErrorKind::InvalidConfig`] for a name that is none.
+    pub fn wishes(&self, database: &str, budgets: Budgets) -> Result<Wishes> {
+        Ok(Wishes {
+            filter: TableFilter::new(database, &self.tables, &self.exclude_tables)?,
+            zero_dates: self.zero_dates,
+            whole_before: self.before_images,
+            budgets,
+        })
+    }
+
+    /// How often a server without news says that it is there.
+    pub fn heartbeat(&self) -> Duration {
+        Duration::from_millis(self.heartbeat_ms)
+    }
+}
+
+/// The strategy as the manifest declares it.
+pub fn strategy() -> Strategy {
+    let mut strategy = Strategy::source("binlog", "By Bin Logs")
+        .guarantee(Guarantee::EffectivelyOnce)
+        .describe("Follows the changes of tables through the server's binary log");
+    strategy.mode = Mode::Stream;
+    strategy.options = options();
+    strategy
+}
+
+/// The options of the strategy, in the order in which a form shows them.
+fn options() -> Vec<Parameter> {
+    vec![
+        Parameter::list("tables", "Tables").describe(
+            "Tables to follow, as `table` or `database.table`; `*` stands for any characters. Empty: all of the database",
+        ),
+        Parameter::list("exclude_tables", "Excluded tables")
+            .advanced()
+            .describe("Tables to leave out, written as in Tables"),
+        Parameter::dropdown("zero_dates", "Zero dates", &[("error", "Error"), ("null", "Null")])
+            .default("error")
+            .advanced()
+            .describe("What becomes of dates such as 0000-00-00: they stop the run, or become null"),
+        Parameter::boolean("before_images", "Before images")
+            .default(false)
+            .advanced()
+            .describe("Hand over the whole row as it was before an update, not only a key that changed"),
+        Parameter::number("heartbeat_ms", "Heartbeat")
+            .default(10_000)
+            .range(100, 600_000)
+            .advanced()
+            .describe("Milliseconds after which a server without news says where its log stands"),
+    ]
+}

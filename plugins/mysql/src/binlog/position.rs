@@ -1,0 +1,60 @@
+//! Where the log is followed from.
+
+use hub_plugin_api::{Position, Result};
+use serde::{Deserialize, Serialize};
+
+use super::gtid::Gtids;
+use crate::flavor::Vendor;
+
+/// The version of positions of this strategy.
+pub const VERSION: u32 = 1;
+
+/// A place between two transactions of a server's log.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogPosition {
+    /// The server whose file and offset these are: its UUID, or what stands for one.
+    pub server: String,
+    /// The file of the log.
+    pub file: String,
+    /// The byte of the file at which the next transaction begins.
+    pub offset: u64,
+    /// What was seen, where the server counts transactions: valid on every server that has them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gtids: Option<String>,
+    /// How many changes came before.
+    #[serde(default)]
+    pub changes: u64,
+    /// How many changes of tables' definitions came before.
+    #[serde(default)]
+    pub schema: u64,
+}
+
+impl LogPosition {
+    /// As the host stores it.
+    ///
+    /// # Errors
+    /// When it is above the limit of positions.
+    pub fn to_position(&self) -> Result<Position> {
+        Position::new(VERSION, self)
+    }
+
+    /// As the host gave it back.
+    ///
+    /// # Errors
+    /// [`hub_plugin_api::ErrorKind::PositionLost`] when it is none of this version.
+    pub fn of(position: &Position) -> Result<Self> {
+        position.read(VERSION)
+    }
+
+    /// The transactions that were seen; none where the server did not count them.
+    ///
+    /// # Errors
+    /// [`hub_plugin_api::ErrorKind::PositionLost`] when they cannot be read.
+    pub fn gtids(&self, vendor: Vendor) -> Result<Option<Gtids>> {
+        let Some(text) = &self.gtids else { return Ok(None) };
+        Ok(Some(match vendor {
+            Vendor::MySql => Gtids::MySql(text.parse()?),
+            Vendor::MariaDb => Gtids::MariaDb(text.parse()?),
+        }))
+    }
+}
