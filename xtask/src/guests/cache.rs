@@ -96,7 +96,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
         }
         if entry.file_type()?.is_dir() {
             collect(&entry.path(), files)?;
-        } else {
+        } else if entry.path().extension().is_none_or(|extension| extension != "md") {
             files.push(entry.path());
         }
     }

@@ -96,7 +96,8 @@ fn check_values(rows: &RecordBatch, max_bytes: u64) -> Result<()> {
     for (field, array) in rows.schema().fields().iter().zip(rows.columns()) {
         let Some(texts) = array.as_string_opt::<i32>() else { continue };
         if let Some(bytes) = texts.offsets().lengths().max().filter(|bytes| *bytes as u64 > max_bytes) {
-            let message = format!("A value of column `{}` has {bytes} bytes, more than {max_bytes}", field.name());
+            let message =
+                format!("A value of column `{}` has {bytes} bytes, more than {max_bytes}", field.name());
             return Err(Error::new("invalid-data", message)
                 .with_hint("Raise `max_value_bytes`, or leave the column out"));
         }

@@ -6,9 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    Budgets, Connector, Error, Result,
-    bindings::connector_hub::plugin::reporter,
-    events::SourceReader,
+    Budgets, Connector, Error, Result, bindings::connector_hub::plugin::reporter, events::SourceReader,
 };
 
 /// A connection of an exported connector.
@@ -163,7 +161,7 @@ macro_rules! export_connector {
                 fn tick() {}
             }
 
-            bindings::export!(Exported with_types_in bindings);
+    bindings::export!(Exported with_types_in bindings);
         };
     };
 }

@@ -2,7 +2,9 @@
 
 use std::cell::RefCell;
 
-use crate::{Event, Failure, Function, Result, bindings::exports::connector_hub::plugin::reader, function::read};
+use crate::{
+    Event, Failure, Function, Result, bindings::exports::connector_hub::plugin::reader, function::read,
+};
 
 /// The one function of a module while it runs.
 pub struct Running<F>(RefCell<Option<F>>);
@@ -29,14 +31,16 @@ impl<F: Function> Running<F> {
     /// The function's own.
     pub fn next(&self) -> Result<reader::Event> {
         let mut running = self.0.borrow_mut();
-        let function = running.as_mut().ok_or_else(|| Failure::new("protocol", "The function is not open"))?;
+        let function =
+            running.as_mut().ok_or_else(|| Failure::new("protocol", "The function is not open"))?;
         Ok(match function.next()? {
             Event::Rows(batch) => reader::Event::Rows(batch),
             Event::Boundary(None) => reader::Event::Boundary(None),
-            Event::Boundary(Some(position)) => reader::Event::Boundary(Some(
-                serde_json::to_string(&position)
-                    .map_err(|error| Failure::new("internal", format!("The position cannot be written: {error}")))?,
-            )),
+            Event::Boundary(Some(position)) => {
+                reader::Event::Boundary(Some(serde_json::to_string(&position).map_err(|error| {
+                    Failure::new("internal", format!("The position cannot be written: {error}"))
+                })?))
+            }
             Event::End => reader::Event::End,
         })
     }
@@ -75,7 +79,7 @@ macro_rules! export_function {
                 }
             }
 
-            bindings::export!(Exported with_types_in bindings);
+    bindings::export!(Exported with_types_in bindings);
         };
     };
 }

@@ -49,6 +49,7 @@ impl<P> From<Columns> for Event<P> {
 
 /// Reads the arguments or a position.
 pub(crate) fn read<T: DeserializeOwned>(what: &str, json: &str) -> Result<T> {
-    serde_json::from_str(json)
-        .map_err(|error| Failure::new("invalid-config", format!("The function's {what} cannot be read: {error}")))
+    serde_json::from_str(json).map_err(|error| {
+        Failure::new("invalid-config", format!("The function's {what} cannot be read: {error}"))
+    })
 }

@@ -59,7 +59,9 @@ impl Function for Orders {
 
     fn open(arguments: Arguments, position: Option<Position>) -> Result<Self> {
         if arguments.page_rows < 1 {
-            return Err(Failure::new("invalid-config", "A page needs at least one row").with_hint("Set `page_rows`"));
+            return Err(
+                Failure::new("invalid-config", "A page needs at least one row").with_hint("Set `page_rows`")
+            );
         }
         Ok(Self { arguments, last: position.map_or(i64::MIN, |position| position.last), page_is_open: false })
     }

@@ -74,8 +74,11 @@ impl Url {
         match (head.status, from) {
             (200, 0) | (206, 1..) => {}
             (200, _) => {
-                return Err(Error::new("unsupported", "The server does not answer requests for a part of a file")
-                    .with_hint("Start again with `--from-scratch`, or use a server that knows ranges"));
+                return Err(Error::new(
+                    "unsupported",
+                    "The server does not answer requests for a part of a file",
+                )
+                .with_hint("Start again with `--from-scratch`, or use a server that knows ranges"));
             }
             (416, _) => {
                 let message = format!("`{self}` has become shorter than the place to go on at");
@@ -83,12 +86,20 @@ impl Url {
                     .with_hint("The file was replaced: start again with `--from-scratch`"));
             }
             (404, _) => return Err(Error::new("not-found", format!("There is no `{self}`"))),
-            (401 | 403, _) => return Err(Error::new("permission-denied", format!("`{self}` may not be read"))),
+            (401 | 403, _) => {
+                return Err(Error::new("permission-denied", format!("`{self}` may not be read")));
+            }
             (status @ 500.., _) => {
-                return Err(Error::new("unavailable", format!("The server answers `{self}` with status {status}")));
+                return Err(Error::new(
+                    "unavailable",
+                    format!("The server answers `{self}` with status {status}"),
+                ));
             }
             (status, _) => {
-                return Err(Error::new("protocol", format!("The server answers `{self}` with status {status}")));
+                return Err(Error::new(
+                    "protocol",
+                    format!("The server answers `{self}` with status {status}"),
+                ));
             }
         }
         let Some(left) = head.length else {

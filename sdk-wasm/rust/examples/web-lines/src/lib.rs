@@ -85,7 +85,12 @@ const NO_LIMITS: Budgets =
     Budgets { max_batch_bytes: u64::MAX, max_batch_rows: u64::MAX, max_value_bytes: 256 << 20 };
 
 impl WebLines {
-    fn lines(&self, options: &Map<String, Value>, position: Option<Value>, budgets: Budgets) -> Result<Lines> {
+    fn lines(
+        &self,
+        options: &Map<String, Value>,
+        position: Option<Value>,
+        budgets: Budgets,
+    ) -> Result<Lines> {
         let name = file(options)?;
         if name.contains('/') {
             return Err(Error::config("file", format!("`{name}` is not the name of a file in the folder")));

@@ -92,7 +92,9 @@ impl Lines {
         }
         if columns.is_empty() {
             let message = format!("`{}` has no lines to tell its columns from", self.name);
-            return Err(Error::config("columns", message).with_hint("Declare the columns by the option `columns`"));
+            return Err(
+                Error::config("columns", message).with_hint("Declare the columns by the option `columns`")
+            );
         }
         let column = |(name, kind): (String, Option<Kind>)| Column { name, kind: kind.unwrap_or(Kind::Text) };
         Ok(columns.into_iter().map(column).collect())
@@ -147,11 +149,9 @@ impl Lines {
             })?;
         }
         match fields.first() {
-            Some((name, _)) if !self.chosen => {
-                Err(self.wrong(&format!("has a field `{name}`, which the first lines have not")).with_hint(
-                    "Declare the columns by the option `columns`; fields beyond them are left out",
-                ))
-            }
+            Some((name, _)) if !self.chosen => Err(self
+                .wrong(&format!("has a field `{name}`, which the first lines have not"))
+                .with_hint("Declare the columns by the option `columns`; fields beyond them are left out")),
             _ => Ok(()),
         }
     }

@@ -176,7 +176,9 @@ impl Values {
         match self {
             Self::Boolean(mut values) => Arc::new(values.finish()),
             Self::Integer(mut values) => Arc::new(values.finish()),
-            Self::Number(mut values) | Self::Text(mut values) | Self::Json(mut values) => Arc::new(values.finish()),
+            Self::Number(mut values) | Self::Text(mut values) | Self::Json(mut values) => {
+                Arc::new(values.finish())
+            }
         }
     }
 }
