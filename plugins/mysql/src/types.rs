@@ -207,7 +207,7 @@ impl ServerType {
 }
 
 /// The labels of an ENUM or SET: `('a','it''s')`.
-fn labels(list: &str) -> Option<Vec<String>> {
+pub fn labels(list: &str) -> Option<Vec<String>> {
     let mut rest = list.trim_start().strip_prefix('(')?;
     let mut labels = Vec::new();
     loop {

@@ -1,5 +1,9 @@
 //! All SQL of the connectors, as pure functions that return text.
 
+pub mod catalog;
+pub mod read;
+pub mod statement;
+
 use crate::{
     config::Settings,
     flavor::{Server, Vendor},

@@ -1,0 +1,17 @@
+//! Strategy `query`: the rows of any statement, with a cursor only the new ones.
+
+mod cursor;
+mod once;
+mod options;
+mod parameters;
+mod plan;
+mod ranges;
+mod reader;
+mod shape;
+mod snapshot;
+
+pub use once::read_once;
+pub use options::{QueryOptions, parameters as options};
+pub use parameters::cell_expression;
+pub use plan::plan;
+pub use shape::Shape;

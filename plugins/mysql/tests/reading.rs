@@ -1,0 +1,202 @@
+//! Statements, parameters, cursors and ranges.
+
+use hub_plugin_api::{ErrorKind, StartAt, json};
+
+use crate::support::{ALL, Server, Which, drain, numbers, open_request, plan_request, read_run, read_statement, run};
+
+async fn with_rows(which: Which, purpose: &str, rows: u32) -> Server {
+    let server = Server::new(which, purpose).await;
+    server
+        .run(&[
+            "CREATE TABLE t (id bigint PRIMARY KEY, name varchar(40) NOT NULL, at datetime(3) NOT NULL, f float)",
+            &format!(
+                "INSERT INTO t WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {rows})
+                 SELECT n, CONCAT('name ', n), '2024-01-01' + INTERVAL n DIV 3 SECOND, n / 7 FROM n"
+            ),
+        ])
+        .await;
+    server
+}
+
+#[test]
+fn any_statement_is_read() {
+    for which in ALL {
+        run(async {
+            let server = with_rows(which, "any", 100).await;
+            let connection = server.connection().await;
+            for (statement, rows) in [
+                ("select * from t where name like '%1%' -- some", 20),
+                ("with a as (select id from t) select a.id, b.name from a join t b on a.id = b.id + 1 order by a.id", 99),
+                ("select count(*) as n, avg(id) as m, null as nothing, 'text' as text, 1.50 as d, f from t group by f", 100),
+                ("show tables", 1),
+                ("(select id from t limit 3) union all (select 7)", 4),
+                ("select id, f from t where 1 = 0", 0),
+            ] {
+                let read = read_statement(&*connection, statement).await;
+                let read = read.unwrap_or_else(|error| panic!("{statement}: {error}"));
+                assert_eq!(read.rows(), rows, "{which:?}: {statement}");
+            }
+        });
+    }
+}
+
+#[test]
+fn a_table_is_known_behind_its_statement_and_a_join_is_none() {
+    for which in ALL {
+        run(async {
+            let server = with_rows(which, "table", 10).await;
+            let connection = server.connection().await;
+            let read = read_statement(&*connection, "select name, id from t where id > 2").await.unwrap();
+            assert_eq!(read.schema.stream.to_string(), format!("{}.t", server.database));
+            assert_eq!(read.schema.keys(), ["id"]);
+            assert!(!read.schema.arrow.field(0).is_nullable());
+            for statement in ["select a.id, a.name from t a left join t b on a.id = b.id", "select name from t"] {
+                let read = read_statement(&*connection, statement).await.unwrap();
+                assert_eq!(read.schema.keys(), Vec::<&str>::new(), "{statement}");
+            }
+        });
+    }
+}
+
+#[test]
+fn parameters_are_values_whatever_they_hold() {
+    for which in ALL {
+        run(async {
+            let server = with_rows(which, "bound", 10).await;
+            let connection = server.connection().await;
+            let statement = "select id, ? as hostile, ? as nothing from t where id = ? and '?' = '?'";
+            let options = json!({ "statement": statement, "parameters": ["'\\; drop table t; -- \u{0}", null, 7] });
+            let (reads, _) = read_run(&*connection, &plan_request(options)).await.unwrap();
+            assert_eq!(numbers(&reads, "id"), [7]);
+            let missing = json!({ "statement": statement, "parameters": [1] });
+            let error = read_run(&*connection, &plan_request(missing)).await.unwrap_err();
+            assert_eq!(error.field.as_deref(), Some("parameters"));
+        });
+    }
+}
+
+#[test]
+fn what_the_server_refuses_names_the_statement() {
+    for which in ALL {
+        run(async {
+            let server = with_rows(which, "refused", 1).await;
+            let connection = server.connection().await;
+            for (statement, kind) in [
+                ("selec 1", ErrorKind::InvalidStatement),
+                ("select * from nothing", ErrorKind::NotFound),
+                ("select id, id from t", ErrorKind::InvalidStatement),
+                ("delete from t", ErrorKind::InvalidStatement),
+                ("select 1; select 2", ErrorKind::InvalidStatement),
+            ] {
+                let error = read_statement(&*connection, statement).await.unwrap_err();
+                assert_eq!((error.kind, error.field.as_deref()), (kind, Some("statement")), "{statement}: {error}");
+            }
+            assert_eq!(server.rows("select count(*) from t").await, [["1"]]);
+        });
+    }
+}
+
+#[test]
+fn later_runs_read_only_what_is_behind_the_cursor() {
+    for which in ALL {
+        run(async {
+            let server = with_rows(which, "cursor", 10).await;
+            let connection = server.connection().await;
+            let mut request = plan_request(json!({ "statement": "select * from t", "cursor": ["at", "id"] }));
+            let (reads, carry) = read_run(&*connection, &request).await.unwrap();
+            assert_eq!(numbers(&reads, "id"), (1..=10).collect::<Vec<_>>());
+            request.carry = carry.clone();
+            request.run = 2;
+            let (reads, again) = read_run(&*connection, &request).await.unwrap();
+            assert_eq!((reads.len(), again), (0, carry));
+            server.run(&["INSERT INTO t VALUES (11, 'new', '2024-01-01 00:00:03', 0), (5000, 'old', '2023-01-01', 0)"]).await;
+            let (reads, carry) = read_run(&*connection, &request).await.unwrap();
+            assert_eq!(numbers(&reads, "id"), [11], "a row in front of the cursor is not read");
+            let position = reads[0].boundaries.last().unwrap().position.clone().unwrap();
+            assert_eq!(Some(position.as_value()), carry.as_ref());
+            request.carry = None;
+            request.start_at = Some(StartAt::Position(position));
+            assert_eq!(read_run(&*connection, &request).await.unwrap().0.len(), 0);
+        });
+    }
+}
+
+#[test]
+fn a_split_goes_on_at_a_position_and_ties_stop_it() {
+    for which in ALL {
+        run(async {
+            let server = with_rows(which, "resume", 100).await;
+            let connection = server.connection().await;
+            let request = plan_request(json!({ "statement": "select * from t", "cursor": ["id"] }));
+            let plan = connection.plan(&request).await.unwrap();
+            let split = plan.description().splits.remove(0);
+            let mut open = open_request(&split, None);
+            open.budgets.max_batch_rows = 30;
+            let read = drain(&mut *plan.open(&open).await.unwrap()).await.unwrap();
+            assert_eq!(read.batches.len(), 4);
+            let position = read.boundaries[1].position.clone();
+            let rest = drain(&mut *plan.open(&open_request(&split, position)).await.unwrap()).await.unwrap();
+            assert_eq!(numbers(&[rest], "id"), (61..=100).collect::<Vec<_>>());
+            let ties = plan_request(json!({ "statement": "select * from t", "cursor": ["at"] }));
+            let error = read_run(&*connection, &ties).await.unwrap_err();
+            assert_eq!(error.field.as_deref(), Some("cursor"));
+            let text = plan_request(json!({ "statement": "select * from t", "cursor": ["name"] }));
+            let error = read_run(&*connection, &text).await.unwrap_err();
+            assert!(error.hint.unwrap().contains("collated by bytes"));
+        });
+    }
+}
+
+#[test]
+fn ranges_are_read_side_by_side_in_one_state() {
+    for which in ALL {
+        run(async {
+            let server = with_rows(which, "ranges", 1000).await;
+            let connection = server.connection().await;
+            let mut request = plan_request(json!({ "statement": "select * from t" }));
+            request.parallel = 4;
+            let plan = connection.plan(&request).await.unwrap();
+            let description = plan.description();
+            assert_eq!((description.splits.len(), description.snapshot), (4, hub_plugin_api::Snapshot::Same));
+            // Whatever is committed now is not seen by any of them.
+            server.run(&["DELETE FROM t WHERE id % 2 = 0", "INSERT INTO t VALUES (-5, 'x', now(), 1), (5000, 'y', now(), 1)"]).await;
+            let mut reads = Vec::new();
+            for split in &description.splits {
+                reads.push(drain(&mut *plan.open(&open_request(split, None)).await.unwrap()).await.unwrap());
+            }
+            let mut ids = numbers(&reads, "id");
+            ids.sort_unstable();
+            assert_eq!(ids, (1..=1000).collect::<Vec<_>>());
+            assert!(reads.iter().all(|read| read.rows() > 200));
+        });
+    }
+}
+
+#[test]
+fn an_account_without_locks_is_told_that_its_ranges_differ() {
+    for which in ALL {
+        run(async {
+            let mut server = with_rows(which, "nolock", 100).await;
+            let user = format!("reader_{}", std::process::id());
+            server
+                .run(&[
+                    &format!("DROP USER IF EXISTS {user}"),
+                    &format!("CREATE USER {user} IDENTIFIED BY 'pw'"),
+                    &format!("GRANT SELECT ON {}.* TO {user}", server.database),
+                ])
+                .await;
+            server.config.set("username", user.clone());
+            server.password = "pw".into();
+            let connection = server.connection().await;
+            let mut request = plan_request(json!({ "statement": "select * from t" }));
+            request.parallel = 2;
+            let description = connection.plan(&request).await.unwrap().description();
+            assert_eq!(description.snapshot, hub_plugin_api::Snapshot::New);
+            assert!(description.reason.contains("LOCK TABLES"), "{}", description.reason);
+            let (reads, _) = read_run(&*connection, &request).await.unwrap();
+            assert_eq!(numbers(&reads, "id").len(), 100);
+            drop(connection);
+            Server::new(which, "nolock").await.run(&[&format!("DROP USER {user}")]).await;
+        });
+    }
+}
