@@ -1,1 +1,5 @@
-//! The connector against real servers.
+//! The connector against a real server.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "what cannot be set up fails its test")]
+
+mod conformance;
+mod support;
