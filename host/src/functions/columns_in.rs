@@ -97,20 +97,15 @@ fn array_of(field: &Field, column: Column, length: usize) -> Result<ArrayRef> {
             primitive::<TimestampMicrosecondType>(field, values, nulls, length)?
         }
         (DataType::Decimal128(..) | DataType::Decimal256(..), ColumnValues::Decimal(flat)) => {
-            let texts =
-                StringArray::try_new(offsets_of(field, &flat, length)?, Buffer::from_vec(flat.data), nulls)
-                    .map_err(|error| not_text(field, &error))?;
-            decimals(field, &texts)?
+            decimals(field, &texts_of(field, flat, nulls, length)?)?
         }
         (DataType::Utf8, ColumnValues::Text(flat) | ColumnValues::Json(flat)) => {
-            let array =
-                StringArray::try_new(offsets_of(field, &flat, length)?, Buffer::from_vec(flat.data), nulls);
-            Arc::new(array.map_err(|error| not_text(field, &error))?)
+            Arc::new(texts_of(field, flat, nulls, length)?)
         }
         (DataType::Binary, ColumnValues::Bytes(flat)) => {
-            let array =
-                BinaryArray::try_new(offsets_of(field, &flat, length)?, Buffer::from_vec(flat.data), nulls);
-            Arc::new(array.map_err(|error| not_text(field, &error))?)
+            let (offsets, data) = parts_of(field, flat, length)?;
+            let array = BinaryArray::try_new(offsets, data, nulls);
+            Arc::new(array.map_err(|error| mismatch("The bytes do not make a column").with_source(&error))?)
         }
         _ => {
             return Err(mismatch(format!(
@@ -139,19 +134,25 @@ fn check_length(field: &Field, what: &str, found: usize, length: usize) -> Resul
     Err(mismatch(format!("Column `{}`: {found} {what} in a batch of {length} rows", field.name())))
 }
 
-/// Checked offsets: `OffsetBuffer::new` would panic on what a guest may well send.
-fn offsets_of(field: &Field, flat: &Flat, length: usize) -> Result<OffsetBuffer<i32>> {
-    check_length(field, "offsets less one", flat.offsets.len().saturating_sub(1), length)?;
-    let ordered = flat.offsets.first() == Some(&0) && flat.offsets.windows(2).all(|pair| pair[0] <= pair[1]);
-    let end = flat.offsets.last().and_then(|last| usize::try_from(*last).ok());
-    if !ordered || end != Some(flat.data.len()) {
+fn texts_of(field: &Field, flat: Flat, nulls: Option<NullBuffer>, length: usize) -> Result<StringArray> {
+    let (offsets, data) = parts_of(field, flat, length)?;
+    StringArray::try_new(offsets, data, nulls).map_err(|error| not_text(field, &error))
+}
+
+/// Checked offsets and their bytes: `OffsetBuffer::new` would panic on what a guest may well send.
+fn parts_of(field: &Field, flat: Flat, length: usize) -> Result<(OffsetBuffer<i32>, Buffer)> {
+    let Flat { offsets, data } = flat;
+    check_length(field, "offsets less one", offsets.len().saturating_sub(1), length)?;
+    let ordered = offsets.first() == Some(&0) && offsets.windows(2).all(|pair| pair[0] <= pair[1]);
+    let end = offsets.last().and_then(|last| usize::try_from(*last).ok());
+    if !ordered || end != Some(data.len()) {
         return Err(mismatch(format!(
             "Column `{}`: offsets must begin with 0, never fall, and end at the {} bytes of data",
             field.name(),
-            flat.data.len()
+            data.len()
         )));
     }
-    Ok(OffsetBuffer::new(ScalarBuffer::from(flat.offsets.clone())))
+    Ok((OffsetBuffer::new(ScalarBuffer::from(offsets)), Buffer::from_vec(data)))
 }
 
 fn not_text(field: &Field, error: &hub_plugin_api::arrow::error::ArrowError) -> Error {

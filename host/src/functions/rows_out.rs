@@ -1,7 +1,7 @@
 //! A statement's rows for a function: value by value, or column by column.
 
 use hub_plugin_api::{
-    Result,
+    Error, ErrorKind, Result,
     arrow::{
         array::{Array, AsArray, RecordBatch},
         datatypes::{
@@ -21,6 +21,13 @@ use super::{
 };
 
 fn fields_of(batch: &RecordBatch) -> Result<Vec<Field>> {
+    // Offsets of flat columns have 32 bits.
+    let bytes = batch.get_array_memory_size();
+    if bytes > i32::MAX as usize {
+        let message =
+            format!("The statement's rows came in a batch of {bytes} bytes, more than a column can hold");
+        return Err(Error::new(ErrorKind::ResourceExhausted, message));
+    }
     columns_of(batch.schema_ref())?.iter().map(field_of).collect()
 }
 
@@ -147,7 +154,7 @@ fn flat<T: AsRef<[u8]>>(array: &dyn Array, value: impl Fn(usize) -> T) -> Flat {
         if array.is_valid(row) {
             data.extend_from_slice(value(row).as_ref());
         }
-        // A batch stays far below 2 GiB: its source keeps it within its byte budget.
+        // `fields_of` has seen to it that they fit.
         offsets.push(i32::try_from(data.len()).unwrap_or(i32::MAX));
     }
     Flat { offsets, data }

@@ -20,6 +20,9 @@ pub struct ConnectionConfig {
     /// Journal of a file that a writer creates: `wal` or `delete`. A file that is there keeps its own. Default `wal`.
     #[serde(default = "default_journal_mode")]
     pub journal_mode: String,
+    /// Whether statements of queries may change data. The host's to say, not a parameter.
+    #[serde(skip)]
+    pub queries_may_write: bool,
 }
 
 /// Default of `busy_timeout_ms`: longer than the usual time between two commits of another lane.
@@ -51,7 +54,7 @@ impl ConnectionConfig {
                     "A database in memory ends with its connection, and every reader and writer has its own: give a path",
                 ));
         }
-        let parsed: Self = config.parse()?;
+        let parsed = Self { queries_may_write: context.queries_may_write(), ..config.parse()? };
         if parsed.file.is_dir() {
             return Err(Error::config("file", format!("`{file}` is a directory"))
                 .with_hint("Give the path of a file in it"));

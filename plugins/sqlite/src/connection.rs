@@ -126,6 +126,15 @@ impl Connection for SqliteConnection {
         };
         let parameters = parameters.map_or(Ok(Parameters::None), |row| Parameters::of_row(&row))?;
         let text = text.clone();
+        let (statement, values) = (text.clone(), parameters.clone());
+        let changed = self.blocking(move |config, interrupt| {
+            read::is_change(config, &statement)?
+                .then(|| read::change(config, &statement, &values, interrupt))
+                .transpose()
+        });
+        if let Some(changed) = changed.await? {
+            return Ok(changed);
+        }
         let spec = self
             .blocking(move |config, interrupt| {
                 let connection = database::open_read(config)?;

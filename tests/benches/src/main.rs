@@ -4,12 +4,13 @@
 //! reference, higher is better.
 
 mod abi;
-mod context;
 mod copy;
 mod read;
 mod rounds;
 mod server;
 mod source;
+mod wasm;
+mod wasm_native;
 
 use std::{env, process::ExitCode};
 
@@ -58,6 +59,36 @@ const BENCHES: &[Bench] = &[
         about: "connector-hub run, PostgreSQL to PostgreSQL : psql COPY BINARY piped into psql",
         aim: 0.9,
         run: copy::run,
+    },
+    Bench {
+        name: "wasm-rows",
+        about: "A function that yields lists of values : a native plugin that builds the same rows",
+        aim: 0.15,
+        run: wasm::rows,
+    },
+    Bench {
+        name: "wasm-columns",
+        about: "A function that yields flat columns : a native plugin that builds the same rows",
+        aim: 1.0,
+        run: wasm::columns_flat,
+    },
+    Bench {
+        name: "wasm-ipc",
+        about: "A function that yields Arrow IPC : a native plugin that builds the same rows",
+        aim: 1.0,
+        run: wasm::ipc,
+    },
+    Bench {
+        name: "wasm-ndjson",
+        about: "A function that prints JSON lines : a native plugin that builds the same rows",
+        aim: 0.05,
+        run: wasm::ndjson,
+    },
+    Bench {
+        name: "wasm-start",
+        about: "10 ms : a Rust or C function from its file to an instance, compiled before",
+        aim: 1.0,
+        run: wasm::start_up,
     },
 ];
 

@@ -2,6 +2,8 @@
 
 mod bindings;
 mod connector;
+#[cfg(test)]
+mod contract;
 mod load;
 mod network;
 mod objects;

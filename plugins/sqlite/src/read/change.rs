@@ -1,0 +1,73 @@
+//! A statement that changes data, where the user lets queries do that.
+
+use hub_plugin_api::{
+    Error, ErrorKind, Position, Reader, Result, StreamId,
+    arrow::{
+        array::{ArrayRef, Int64Array, RecordBatch},
+        datatypes::SchemaRef,
+    },
+    async_trait,
+    simple::{BatchSource, batch_reader},
+    types::{Column, LogicalType, schema_of},
+};
+use std::sync::Arc;
+
+use super::Parameters;
+use crate::{
+    config::ConnectionConfig,
+    database::{self, Interrupt},
+    error::map,
+};
+
+/// Whether a statement returns no rows but changes data: what [`change`] is for.
+///
+/// # Errors
+/// When SQLite does not take the statement.
+pub fn is_change(config: &ConnectionConfig, statement: &str) -> Result<bool> {
+    let connection = database::open_read(config)?;
+    let failed = |error| map("The statement was refused", error).with_field("statement");
+    let prepared = connection.prepare(statement).map_err(failed)?;
+    Ok(prepared.column_count() == 0 && !prepared.readonly())
+}
+
+/// Runs the statement in a transaction of its own. Its one row, `changed`, says how many rows it changed.
+///
+/// # Errors
+/// [`ErrorKind::PermissionDenied`] unless the user granted it; when SQLite refuses.
+pub fn change(
+    config: &ConnectionConfig,
+    statement: &str,
+    parameters: &Parameters,
+    interrupt: &Interrupt,
+) -> Result<Box<dyn Reader>> {
+    if !config.queries_may_write {
+        let message = "The statement changes data, and queries of this connection only read";
+        return Err(Error::new(ErrorKind::PermissionDenied, message).with_field("statement"));
+    }
+    let connection = database::open_write(config)?;
+    interrupt.watch(&connection);
+    interrupt.check()?;
+    let failed = |error| map("The statement failed", error).with_field("statement");
+    let mut prepared = connection.prepare(statement).map_err(failed)?;
+    parameters.check(&prepared)?;
+    parameters.bind(&mut prepared)?;
+    let changed = prepared.raw_execute().map_err(failed)?;
+    let changed: ArrayRef = Arc::new(Int64Array::from(vec![i64::try_from(changed).unwrap_or(i64::MAX)]));
+    let schema = schema_of(&[Column::new("changed", LogicalType::Int64).not_null()]);
+    let batch = RecordBatch::try_new(schema, vec![changed])?;
+    Ok(batch_reader(StreamId::named("change"), Once(batch.schema(), Some(batch))))
+}
+
+/// One batch.
+struct Once(SchemaRef, Option<RecordBatch>);
+
+#[async_trait]
+impl BatchSource for Once {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.0)
+    }
+
+    async fn next_batch(&mut self) -> Result<Option<(RecordBatch, Option<Position>)>> {
+        Ok(self.1.take().map(|batch| (batch, None)))
+    }
+}

@@ -1,0 +1,12 @@
+//! End to end with WebAssembly guests.
+#![expect(clippy::unwrap_used, reason = "what cannot be set up fails its test")]
+
+mod cli;
+mod component;
+mod connector;
+mod golden;
+mod guests;
+mod hostile;
+mod lines;
+mod orders;
+mod resume;
