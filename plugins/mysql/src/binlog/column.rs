@@ -25,16 +25,7 @@ use super::{
     storage::{Family, Storage},
     temporal::{self, ZeroDate},
 };
-
-/// What becomes of a date whose year, month or day is zero.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ZeroDates {
-    /// It stops the run.
-    Error,
-    /// It becomes null.
-    Null,
-}
+use crate::raw::column::ZeroDates;
 
 /// How the bytes of a column become values.
 #[derive(Clone, Debug, PartialEq, Eq)]

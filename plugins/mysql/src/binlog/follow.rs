@@ -9,18 +9,19 @@ use std::{
 use hub_plugin_api::{Boundary, Budgets, Error, ErrorKind, Event, Result, Rows, StreamSchema};
 
 use super::{
-    column::ZeroDates,
     cursor::malformed,
+    ddl,
     event::{self, Gtid, Head, Query, code},
     filter::TableFilter,
     gtid::Gtids,
+    history::History,
     position::LogPosition,
     rows::{ChangedRows, Moment, is_rows},
     shape::{Collations, Shape},
     statement::{self, Statement},
     table_map::{self, TableMap},
 };
-use crate::flavor::Vendor;
+use crate::{flavor::Vendor, raw::column::ZeroDates};
 
 /// Set on events that the server makes up for the stream.
 const ARTIFICIAL: u16 = 0x20;
@@ -67,6 +68,7 @@ pub struct Follower {
     vendor: Vendor,
     collations: Collations,
     wishes: Wishes,
+    history: History,
     position: LogPosition,
     gtids: Option<Gtids>,
     open: Option<Open>,
@@ -79,6 +81,8 @@ pub struct Follower {
     next_schema: u32,
     out: VecDeque<Event>,
     boundaries: u64,
+    /// Boundaries that are not yet durable, and the number of the last change of declarations before each.
+    declared_at: VecDeque<(u64, u64)>,
     /// Since when the first row waits that was not handed over.
     waiting_since: Option<Instant>,
     /// Whether the position moved since the last boundary.
@@ -94,6 +98,7 @@ impl Follower {
         vendor: Vendor,
         collations: Collations,
         wishes: Wishes,
+        history: History,
         position: LogPosition,
         gtids: Option<Gtids>,
     ) -> Self {
@@ -101,6 +106,7 @@ impl Follower {
             vendor,
             collations,
             wishes,
+            history,
             position,
             gtids,
             open: None,
@@ -111,6 +117,7 @@ impl Follower {
             next_schema: 0,
             out: VecDeque::new(),
             boundaries: 0,
+            declared_at: VecDeque::new(),
             waiting_since: None,
             moved: false,
             last_boundary: Instant::now(),
@@ -279,9 +286,45 @@ impl Follower {
                 }
                 self.end_unless_begun(head)?;
             }
-            Statement::Change | Statement::Other => self.end_unless_begun(head)?,
+            Statement::Other => {
+                self.declare(query)?;
+                self.end_unless_begun(head)?;
+            }
+            Statement::Change => self.end_unless_begun(head)?,
         }
         Ok(())
+    }
+
+    /// Follows what a statement does to declarations of tables.
+    fn declare(&mut self, query: &Query) -> Result<()> {
+        let mut changes = ddl::changes(&query.text, &query.database, &self.history);
+        changes.retain(|(database, table, _)| {
+            self.wishes.filter.matches(database, table) || self.history.table(database, table).is_some()
+        });
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.position.schema += 1;
+        self.history.change(self.position.schema, changes)?;
+        // An equal table map may mean another table now.
+        self.tables.iter_mut().for_each(|table| table.map.clear());
+        self.by_id.clear();
+        Ok(())
+    }
+
+    /// Positions up to boundary `number` are durable: what was declared before the last of them may be forgotten.
+    ///
+    /// # Errors
+    /// When the host cannot store that.
+    pub fn acknowledge(&mut self, number: u64) -> Result<()> {
+        let mut durable = None;
+        while let Some((boundary, schema)) = self.declared_at.front().copied()
+            && boundary <= number
+        {
+            durable = Some(schema);
+            self.declared_at.pop_front();
+        }
+        durable.map_or(Ok(()), |schema| self.history.forget_before(schema))
     }
 
     fn end_unless_begun(&mut self, head: Head) -> Result<()> {
@@ -357,14 +400,8 @@ impl Follower {
     /// Takes a table's new shape, and answers its place.
     fn shape(&mut self, map: &[u8], known: Option<usize>) -> Result<usize> {
         let read = TableMap::parse(map)?;
-        if !read.full {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                format!("The log does not tell the columns of table `{}.{}`", read.database, read.table),
-            )
-            .with_hint("Run `SET GLOBAL binlog_row_metadata = 'FULL'` on the server, and begin again"));
-        }
-        let shape = Arc::new(Shape::of(&read, self.vendor, &self.collations)?);
+        let definition = self.history.table(&read.database, &read.table);
+        let shape = Arc::new(Shape::of(&read, definition, self.vendor, &self.collations)?);
         if let Some(place) = known {
             let table = &mut self.tables[place];
             let same = **table.rows.shape() == *shape;
@@ -449,6 +486,7 @@ impl Follower {
         self.waiting_since = None;
         self.moved = false;
         self.boundaries += 1;
+        self.declared_at.push_back((self.boundaries, self.position.schema));
         self.position.gtids = self.gtids.as_ref().map(ToString::to_string);
         self.out.push_back(Event::Boundary(Boundary::at(self.boundaries, self.position.to_position()?)));
         self.last_boundary = Instant::now();

@@ -5,7 +5,18 @@ use std::time::Duration;
 use hub_plugin_api::{Budgets, Config, Guarantee, Mode, Parameter, Result, Strategy};
 use serde::Deserialize;
 
-use super::{column::ZeroDates, filter::TableFilter, follow::Wishes};
+use super::{filter::TableFilter, follow::Wishes};
+use crate::raw::column::ZeroDates;
+
+/// Whether to read what is there before following.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SnapshotMode {
+    /// When the pipeline starts for the first time.
+    Initial,
+    /// Only what changes from now on.
+    Never,
+}
 
 /// The options, all defaults filled in.
 #[derive(Clone, Debug, Deserialize)]
@@ -13,6 +24,8 @@ pub struct Options {
     /// Names of the tables to follow; empty: all of the database.
     #[serde(default)]
     pub tables: Vec<String>,
+    /// Whether to read what is there before following. Default `initial`.
+    pub snapshot: SnapshotMode,
     /// Names of tables to leave out.
     #[serde(default)]
     pub exclude_tables: Vec<String>,
@@ -74,6 +87,9 @@ fn options() -> Vec<Parameter> {
         Parameter::list("tables", "Tables").describe(
             "Tables to follow, as `table` or `database.table`; `*` stands for any characters. Empty: all of the database",
         ),
+        Parameter::dropdown("snapshot", "Snapshot", &[("initial", "Initial"), ("never", "Never")])
+            .default("initial")
+            .describe("Whether the rows that are there are read first, when the pipeline starts for the first time"),
         Parameter::list("exclude_tables", "Excluded tables")
             .advanced()
             .describe("Tables to leave out, written as in Tables"),

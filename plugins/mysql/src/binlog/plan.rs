@@ -1,56 +1,99 @@
 //! What is to be followed, and from where.
 
 use hub_plugin_api::{
-    Context, Error, Guarantee, OpenRequest, Plan, PlanDescription, PlanRequest, Position, Reader, Result,
-    Snapshot, Split, StartAt, async_trait, json,
+    Context, Error, ErrorKind, Guarantee, OpenRequest, Plan, PlanDescription, PlanRequest, Position, Reader,
+    Result, Snapshot, Split, StartAt, StreamId, async_trait, json,
 };
 
+use tokio::sync::Mutex;
+
 use super::{
+    definition::{Definitions, TableNames, hold, look_up, tables},
     dump::Dump,
     follow::Follower,
     gtid::{GtidPosition, Gtids},
-    options::Options,
+    history::History,
+    options::{Options, SnapshotMode},
     position::LogPosition,
     reader::LogReader,
     server::LogServer,
+    snapshot::{SnapshotReader, SnapshotSession, begin, begin_again},
 };
 use crate::{config::Settings, flavor::Vendor};
 
 /// The id of the split that follows the log.
 const STREAM: &str = "binlog";
 
-/// Plans following the log.
+/// What the ids of a snapshot's splits begin with.
+const SNAPSHOT: &str = "snapshot:";
+
+/// Plans following the log, behind a snapshot where one is wanted.
 ///
 /// # Errors
 /// When the options do not fit, or the server refuses.
 pub async fn plan(settings: &Settings, context: &Context, request: &PlanRequest) -> Result<Box<dyn Plan>> {
     let options = Options::read(&request.options)?;
-    options.wishes(&settings.database, hub_plugin_api::Budgets::default())?;
-    let before = request.interrupted.as_ref().and_then(|plan| {
-        plan.splits.iter().find(|split| split.id == STREAM).map(|split| split.opaque.clone())
-    });
-    let opaque = match before {
-        // The start was fixed when the pipeline began.
-        Some(opaque) => opaque,
+    let wishes = options.wishes(&settings.database, hub_plugin_api::Budgets::default())?;
+    let mut snapshot = SnapshotSession::default();
+    let (splits, exact) = match &request.interrupted {
+        // The start was fixed when the pipeline began, and so were the tables of the snapshot.
+        Some(before) => (before.splits.clone(), before.guarantee == Guarantee::EffectivelyOnce),
         None => {
             let mut server = LogServer::open(settings, context).await?;
-            let start = start(&mut server, request.start_at.as_ref()).await?;
-            json!({ "start": start.to_position()? })
+            let tables = tables(&mut server, &wishes.filter).await?;
+            let wants_rows = options.snapshot == SnapshotMode::Initial && request.start_at.is_none();
+            let (start, definitions, exact) = if wants_rows && !request.peek && !tables.is_empty() {
+                let start = begin(settings, context, &mut server, &tables).await?;
+                snapshot = start.session;
+                (start.position, start.definitions, start.exact)
+            } else {
+                let (start, definitions) = start(&mut server, &tables, request.start_at.as_ref()).await?;
+                (start, definitions, true)
+            };
+            History::begin(context, request.generation, definitions)?;
+            let mut splits = Vec::new();
+            if wants_rows {
+                for (database, table) in tables {
+                    splits.push(Split {
+                        id: format!("{SNAPSHOT}{database}.{table}"),
+                        streams: vec![StreamId::new([database.clone()], table.clone())],
+                        bounded: true,
+                        after: Vec::new(),
+                        opaque: json!({ "database": database, "table": table }),
+                        portable: false,
+                        estimated_rows: None,
+                    });
+                }
+            }
+            splits.push(Split {
+                id: STREAM.into(),
+                streams: Vec::new(),
+                bounded: false,
+                after: splits.iter().map(|split| split.id.clone()).collect(),
+                opaque: json!({ "start": start.to_position()? }),
+                portable: true,
+                estimated_rows: None,
+            });
+            (splits, exact)
         }
     };
+    let (guarantee, reason) = if exact {
+        (
+            Guarantee::EffectivelyOnce,
+            "the log is followed from one transaction to the next, and a position is exact",
+        )
+    } else {
+        (
+            Guarantee::AtLeastOnce,
+            "the account may not run FLUSH TABLES WITH READ LOCK, so what was committed while the snapshot began comes \
+             once more behind it",
+        )
+    };
     let description = PlanDescription {
-        splits: vec![Split {
-            id: STREAM.into(),
-            streams: Vec::new(),
-            bounded: false,
-            after: Vec::new(),
-            opaque,
-            portable: true,
-            estimated_rows: None,
-        }],
-        snapshot: Snapshot::Same,
-        guarantee: Guarantee::EffectivelyOnce,
-        reason: "the log is followed from one transaction to the next, and a position is exact".into(),
+        splits,
+        snapshot: if request.interrupted.is_some() { Snapshot::New } else { Snapshot::Same },
+        guarantee,
+        reason: reason.into(),
         repeats_rows: false,
         carry: None,
     };
@@ -59,18 +102,32 @@ pub async fn plan(settings: &Settings, context: &Context, request: &PlanRequest)
         context: context.clone(),
         options,
         pipeline: request.pipeline.clone(),
+        generation: request.generation,
+        snapshot: Mutex::new(Some(snapshot).filter(|_| request.interrupted.is_none())),
         description,
     }))
 }
 
-async fn start(server: &mut LogServer, wish: Option<&StartAt>) -> Result<LogPosition> {
+/// Where following begins, and what tables look like there, where that is known.
+async fn start(
+    server: &mut LogServer,
+    tables: &TableNames,
+    wish: Option<&StartAt>,
+) -> Result<(LogPosition, Definitions)> {
     match wish {
-        None | Some(StartAt::Latest) => server.end_of_log().await,
-        Some(StartAt::Earliest) => server.start_of_log().await,
+        None | Some(StartAt::Latest) => {
+            server.run("START TRANSACTION").await?;
+            hold(server, tables).await?;
+            let start = (server.end_of_log().await?, look_up(server, tables).await?);
+            server.run("COMMIT").await?;
+            Ok(start)
+        }
+        // What tables looked like then only the log itself can tell.
+        Some(StartAt::Earliest) => Ok((server.start_of_log().await?, Definitions::new())),
         Some(StartAt::Position(position)) => {
             let position = LogPosition::of(position)?;
             server.check_position(&position).await?;
-            Ok(position)
+            Ok((position, Definitions::new()))
         }
         Some(StartAt::Time(_)) => Err(Error::unsupported("A start at a time")
             .with_field("start_at")
@@ -83,6 +140,9 @@ struct LogPlan {
     context: Context,
     options: Options,
     pipeline: String,
+    generation: u64,
+    /// Of a plan that goes on it is taken anew when it is needed.
+    snapshot: Mutex<Option<SnapshotSession>>,
     description: PlanDescription,
 }
 
@@ -93,6 +153,9 @@ impl Plan for LogPlan {
     }
 
     async fn open(&self, request: &OpenRequest) -> Result<Box<dyn Reader>> {
+        if request.split.id.starts_with(SNAPSHOT) {
+            return self.open_snapshot(request).await;
+        }
         let position = match &request.position {
             Some(position) => LogPosition::of(position)?,
             None => {
@@ -113,9 +176,47 @@ impl Plan for LogPlan {
             Dump::open(&self.settings, &self.context, &self.options, vendor, &self.pipeline, &position)
                 .await?;
         let wishes = self.options.wishes(&self.settings.database, request.budgets)?;
-        let follower = Follower::new(vendor, collations, wishes, position, gtids);
+        let history = History::open(&self.context, self.generation, position.schema)?;
+        let follower = Follower::new(vendor, collations, wishes, history, position, gtids);
         let max_delay = std::time::Duration::from_millis(request.budgets.max_delay_ms);
         let heartbeat = self.options.heartbeat();
         Ok(Box::new(LogReader::new(self.context.clone(), dump, follower, max_delay, heartbeat)))
+    }
+}
+
+impl LogPlan {
+    async fn open_snapshot(&self, request: &OpenRequest) -> Result<Box<dyn Reader>> {
+        let name = |field: &str| {
+            let found = request.split.opaque.get(field).and_then(|value| value.as_str());
+            found.map(str::to_owned).ok_or_else(|| Error::internal("A split of a snapshot names no table"))
+        };
+        let (database, table) = (name("database")?, name("table")?);
+        let mut snapshot = self.snapshot.lock().await;
+        let session = match &*snapshot {
+            Some(session) => session.clone(),
+            None => {
+                let session = begin_again(&self.settings, &self.context).await?;
+                snapshot.insert(session).clone()
+            }
+        };
+        drop(snapshot);
+        let vendor = LogServer::open(&self.settings, &self.context).await?.vendor();
+        let history = History::open(&self.context, self.generation, 0)?;
+        let definition = history.table(&database, &table).ok_or_else(|| {
+            Error::new(
+                ErrorKind::NotFound,
+                format!("Table `{database}.{table}` of the snapshot is not known"),
+            )
+        })?;
+        let reader = SnapshotReader::new(
+            session,
+            vendor,
+            &self.settings,
+            (&database, &table),
+            definition,
+            self.options.zero_dates,
+            request.budgets,
+        )?;
+        Ok(Box::new(reader))
     }
 }

@@ -133,6 +133,10 @@ impl Reader for LogReader {
         }
     }
 
+    async fn acknowledge(&mut self, number: u64) -> Result<()> {
+        self.follower.acknowledge(number)
+    }
+
     fn canceller(&self) -> Canceller {
         self.dump.canceller()
     }

@@ -17,13 +17,14 @@ use hub_plugin_api::{
 };
 
 use super::{
-    column::{ColumnBuilder, ZeroDates},
+    column::ColumnBuilder,
     cursor::{Cursor, malformed},
     event::{code, unpack},
     shape::Shape,
     storage::Storage,
     table_map::bit,
 };
+use crate::raw::column::ZeroDates;
 
 /// What a value of a row image is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

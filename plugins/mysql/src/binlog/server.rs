@@ -4,9 +4,11 @@ use hub_plugin_api::{Context, Error, ErrorKind, Result};
 
 use super::{gtid::Gtids, position::LogPosition, shape::Collations};
 use crate::{
+    catalog::TableColumn,
     config::Settings,
     connection::{Session, TextRows},
     flavor::Vendor,
+    sql,
 };
 
 const ASKING: &str = "Could not ask the server about its binary log";
@@ -45,11 +47,6 @@ impl LogServer {
         Ok(this)
     }
 
-    /// The session, for statements of another kind.
-    pub fn session(&mut self) -> &mut Session {
-        &mut self.session
-    }
-
     /// The vendor.
     pub fn vendor(&self) -> Vendor {
         self.session.server().vendor
@@ -61,6 +58,22 @@ impl LogServer {
     /// As the server answers.
     pub async fn ask(&mut self, statement: &str) -> Result<TextRows> {
         self.session.ask(statement, ASKING).await
+    }
+
+    /// The columns of tables as the server declares them now.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn table_columns(&mut self, tables: &[(String, String)]) -> Result<Vec<TableColumn>> {
+        crate::catalog::columns_of_tables(&mut self.session, tables).await
+    }
+
+    /// Runs a statement that gives no rows.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn run(&mut self, statement: &str) -> Result<()> {
+        self.session.run(statement, ASKING).await.map(drop)
     }
 
     /// A global variable; none where the server has none of this name.
@@ -106,17 +119,22 @@ impl LogServer {
         let answer = self.ask(statement).await?;
         let file = answer.get(0, "File").filter(|file| !file.is_empty()).ok_or_else(no_log)?.to_owned();
         let offset = answer.get(0, "Position").and_then(|text| text.parse().ok()).unwrap_or(4);
+        self.position_at(file, offset).await
+    }
+
+    /// A place of the log that is just behind all that was committed, or that a snapshot told.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn position_at(&mut self, file: String, offset: u64) -> Result<LogPosition> {
         let gtids = match self.vendor() {
             Vendor::MySql if self.counts => {
                 self.ask("SELECT @@GLOBAL.gtid_executed").await?.first().map(str::to_owned)
             }
             Vendor::MySql => None,
             Vendor::MariaDb => {
-                let quoted = file.replace('\'', "''");
-                self.ask(&format!("SELECT BINLOG_GTID_POS('{quoted}', {offset})"))
-                    .await?
-                    .first()
-                    .map(str::to_owned)
+                let asking = format!("SELECT BINLOG_GTID_POS({}, {offset})", sql::literal(&file));
+                self.ask(&asking).await?.first().map(str::to_owned)
             }
         };
         Ok(LogPosition {

@@ -3,19 +3,20 @@
 use std::collections::HashMap;
 
 use hub_plugin_api::{
-    Error, ErrorKind, Result, StreamId,
-    arrow::datatypes::SchemaRef,
-    changes::change_schema,
-    types::{Column, LogicalType},
+    Error, ErrorKind, Result, StreamId, arrow::datatypes::SchemaRef, changes::change_schema, types::Column,
 };
 
 use super::{
     charset::Charset,
     column::Decoding,
+    definition::{ColumnDefinition, TableDefinition},
     storage::{Family, Storage},
     table_map::{BINARY, MapColumn, TableMap},
 };
-use crate::{flavor::Vendor, types::ServerType};
+use crate::{
+    flavor::Vendor,
+    types::{ServerType, labels},
+};
 
 /// A table's shape: what its changes look like, and how its rows lie.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,26 +39,58 @@ pub struct Shape {
 pub type Collations = HashMap<u16, String>;
 
 impl Shape {
-    /// The shape of a table whose map has names and signs.
+    /// The shape of a table: what its map says, and of what the map leaves open what its declaration says.
     ///
     /// # Errors
-    /// [`ErrorKind::UnsupportedType`] with the column's name for what cannot be carried.
-    pub fn of(map: &TableMap, vendor: Vendor, collations: &Collations) -> Result<Self> {
+    /// [`ErrorKind::UnsupportedType`] with the column's name for what cannot be carried,
+    /// [`ErrorKind::SchemaMismatch`] when neither map nor declaration tell the columns.
+    pub fn of(
+        map: &TableMap,
+        definition: Option<&TableDefinition>,
+        vendor: Vendor,
+        collations: &Collations,
+    ) -> Result<Self> {
         let stream = StreamId::new([map.database.clone()], map.table.clone());
-        let key = map.key.clone().unwrap_or_default();
-        let mut columns = Vec::with_capacity(map.columns.len());
-        let mut decodings = Vec::with_capacity(map.columns.len());
-        for (place, column) in map.columns.iter().enumerate() {
-            let at_column =
-                |error: Error| error.with_context("column", &column.name).with_context("table", &stream);
-            let (logical, declared, decoding) = carried(column, vendor, collations).map_err(at_column)?;
-            let mut carried = Column::new(&column.name, logical).declared(vendor.engine(), declared);
-            carried.nullable = column.nullable;
-            let ordinal = key.iter().position(|of_key| *of_key == place);
-            carried.key = ordinal.and_then(|ordinal| u32::try_from(ordinal).ok());
-            columns.push(carried);
+        let fits = definition.filter(|definition| fits(map, definition));
+        let (mut declarations, mut key) = (Vec::with_capacity(map.columns.len()), Vec::new());
+        if let Some(definition) = fits {
+            declarations.clone_from(&definition.columns);
+            for (declaration, column) in declarations.iter_mut().zip(&map.columns) {
+                // What the log says is of the moment when the row was written.
+                let charset = column.collation.and_then(|collation| collations.get(&collation));
+                if declaration.charset.is_some() || charset.is_some_and(|name| name != "binary") {
+                    declaration.charset = charset.cloned().or(declaration.charset.take());
+                }
+            }
+        } else if map.full {
+            for column in &map.columns {
+                let declared = declared(column, collations).map_err(|error| {
+                    error.with_context("column", &column.name).with_context("table", &stream)
+                })?;
+                declarations.push(declared);
+            }
+        } else {
+            return Err(unknown_table(&stream, definition));
+        }
+        if let Some(places) = &map.key {
+            for (place, declaration) in declarations.iter_mut().enumerate() {
+                let ordinal = places.iter().position(|of_key| *of_key == place);
+                declaration.key = ordinal.and_then(|ordinal| u32::try_from(ordinal).ok());
+            }
+        }
+        let mut columns = Vec::with_capacity(declarations.len());
+        let mut decodings = Vec::with_capacity(declarations.len());
+        for declaration in &declarations {
+            let (column, decoding) = carried(declaration, vendor).map_err(|error| {
+                error.with_context("column", &declaration.name).with_context("table", &stream)
+            })?;
+            columns.push(column);
             decodings.push(decoding);
         }
+        let mut ordinals: Vec<_> =
+            columns.iter().enumerate().filter_map(|(place, column)| Some((column.key?, place))).collect();
+        ordinals.sort_unstable();
+        key.extend(ordinals.into_iter().map(|(_, place)| place));
         Ok(Self {
             schema: change_schema(&columns),
             stream,
@@ -69,24 +102,100 @@ impl Shape {
     }
 }
 
-/// What a column means, its declared type, and how its bytes become values.
-fn carried(
-    column: &MapColumn,
-    vendor: Vendor,
-    collations: &Collations,
-) -> Result<(LogicalType, String, Decoding)> {
-    let (declared, decoding) = declared(column, collations)?;
-    let of = ServerType::of_declared(&declared)
-        .ok_or_else(|| Error::internal(format!("`{declared}` is not the name of a type")))?;
-    Ok((of.logical(vendor), declared, decoding))
+/// A declared column as it is carried, and how its bytes in a row image become values.
+///
+/// # Errors
+/// [`ErrorKind::UnsupportedType`] for what cannot be carried.
+pub fn carried(declaration: &ColumnDefinition, vendor: Vendor) -> Result<(Column, Decoding)> {
+    let declared = &declaration.declared;
+    let of = ServerType::of_declared(declared).ok_or_else(|| {
+        Error::new(
+            ErrorKind::UnsupportedType,
+            format!("`{declared}` is not the name of a type that is known"),
+        )
+    })?;
+    let charset = || match declaration.charset.as_deref() {
+        None => Err(unknown("the character set of a text")),
+        Some("binary") => Ok(Charset::Utf8),
+        Some(name) => Charset::of(name),
+    };
+    let decoding = match &of {
+        ServerType::Text => Decoding::Text(charset()?),
+        ServerType::Enum(labels) => Decoding::Enum(labels.clone()),
+        ServerType::Set => Decoding::Set(labels(declared.get(3..).unwrap_or_default()).unwrap_or_default()),
+        ServerType::Uuid => Decoding::MariaDbUuid,
+        ServerType::Inet(_) => Decoding::Address,
+        _ => Decoding::Plain,
+    };
+    let mut column = Column::new(&declaration.name, of.logical(vendor)).declared(vendor.engine(), declared);
+    (column.nullable, column.key) = (declaration.nullable, declaration.key);
+    Ok((column, decoding))
 }
 
-/// A column's type in the words of the servers, and how its bytes become values.
-fn declared(column: &MapColumn, collations: &Collations) -> Result<(String, Decoding)> {
+/// Whether a declaration is of the table that the map describes: as many columns, of the same names where the map
+/// has them, that lie as they are declared.
+fn fits(map: &TableMap, definition: &TableDefinition) -> bool {
+    map.columns.len() == definition.columns.len()
+        && map.columns.iter().zip(&definition.columns).all(|(column, declared)| {
+            (!map.full || column.name == declared.name)
+                && ServerType::of_declared(&declared.declared)
+                    .is_some_and(|of| lies_as(column, &of, &declared.declared))
+        })
+}
+
+/// Whether values of a declared type lie as the map says.
+fn lies_as(column: &MapColumn, of: &ServerType, declared: &str) -> bool {
+    let text = |family| matches!(family, Family::Fixed | Family::Varying | Family::Large);
+    match (column.storage, of) {
+        (Storage::Integer(bytes), ServerType::Integer { bytes: of, unsigned }) => {
+            let bytes = if bytes == 3 { 4 } else { bytes };
+            bytes == *of && column.unsigned.is_none_or(|sign| sign == *unsigned)
+        }
+        (Storage::Float, ServerType::Float)
+        | (Storage::Double, ServerType::Double)
+        | (Storage::Year, ServerType::Year)
+        | (Storage::Date, ServerType::Date)
+        | (Storage::Time(_) | Storage::OldTime, ServerType::Time)
+        | (Storage::DateTime(_) | Storage::OldDateTime, ServerType::DateTime)
+        | (Storage::Timestamp(_) | Storage::OldTimestamp, ServerType::Timestamp)
+        | (Storage::Bytes { family: Family::Geometry, .. }, ServerType::Geometry)
+        | (Storage::Bytes { family: Family::Vector, .. }, ServerType::Vector)
+        | (Storage::Bytes { family: Family::Json | Family::Large, .. }, ServerType::Json) => true,
+        // MariaDB keeps its vectors as bytes.
+        (Storage::Bytes { family: Family::Varying, .. }, ServerType::Vector) => true,
+        (Storage::Decimal { precision, scale }, ServerType::Decimal { precision: of, scale: of_scale }) => {
+            (precision, scale) == (*of, *of_scale)
+        }
+        (Storage::Bit { bits }, ServerType::Bit(of)) => bits == u16::from(*of),
+        (Storage::Enum(_), ServerType::Enum(_)) | (Storage::Set(_), ServerType::Set) => true,
+        (Storage::Bytes { family, .. }, ServerType::Text) => {
+            text(family) && column.collation.is_none_or(|collation| collation != BINARY)
+        }
+        (Storage::Bytes { family, .. }, ServerType::Bytes) => {
+            text(family) && column.collation.is_none_or(|collation| collation == BINARY)
+        }
+        (Storage::Bytes { family: Family::Fixed, most: 16, .. }, ServerType::Uuid) => true,
+        (Storage::Bytes { family: Family::Fixed, most, .. }, ServerType::Inet(_)) => {
+            most == if declared == "inet4" { 4 } else { 16 }
+        }
+        _ => false,
+    }
+}
+
+fn unknown_table(stream: &StreamId, definition: Option<&TableDefinition>) -> Error {
+    let what = if definition.is_some() { "is another than was declared" } else { "was not declared" };
+    let message = format!("The log does not tell the columns of table `{stream}`, and what it holds {what}");
+    Error::new(ErrorKind::SchemaMismatch, message).with_hint(
+        "Run `SET GLOBAL binlog_row_metadata = 'FULL'` on the server, and begin again with `--from-scratch`",
+    )
+}
+
+/// A column as the log declares it.
+fn declared(column: &MapColumn, collations: &Collations) -> Result<ColumnDefinition> {
     let sign = if column.unsigned.unwrap_or(false) { " unsigned" } else { "" };
     let fraction = |digits: u8| if digits == 0 { String::new() } else { format!("({digits})") };
-    let plain = |declared: String| Ok((declared, Decoding::Plain));
-    match column.storage {
+    let mut charset = None;
+    let declared = match column.storage {
         Storage::Integer(bytes) => {
             let name = match bytes {
                 1 => "tinyint",
@@ -95,41 +204,38 @@ fn declared(column: &MapColumn, collations: &Collations) -> Result<(String, Deco
                 4 => "int",
                 _ => "bigint",
             };
-            plain(format!("{name}{sign}"))
+            format!("{name}{sign}")
         }
-        Storage::Float => plain(format!("float{sign}")),
-        Storage::Double => plain(format!("double{sign}")),
-        Storage::Decimal { precision, scale } => plain(format!("decimal({precision},{scale}){sign}")),
-        Storage::Year => plain("year".into()),
-        Storage::Date => plain("date".into()),
-        Storage::Time(digits) => plain(format!("time{}", fraction(digits))),
-        Storage::OldTime => plain("time".into()),
-        Storage::DateTime(digits) => plain(format!("datetime{}", fraction(digits))),
-        Storage::OldDateTime => plain("datetime".into()),
-        Storage::Timestamp(digits) => plain(format!("timestamp{}", fraction(digits))),
-        Storage::OldTimestamp => plain("timestamp".into()),
-        Storage::Bit { bits } => plain(format!("bit({bits})")),
-        Storage::Enum(_) => {
-            let values = values(column, collations)?;
-            Ok((format!("enum({})", quoted(&values)), Decoding::Enum(values)))
-        }
-        Storage::Set(_) => {
-            let values = values(column, collations)?;
-            Ok((format!("set({})", quoted(&values)), Decoding::Set(values)))
-        }
-        Storage::Bytes { family: Family::Json, .. } => plain("json".into()),
-        Storage::Bytes { family: Family::Geometry, .. } => plain("geometry".into()),
-        Storage::Bytes { family: Family::Vector, .. } => plain("vector".into()),
+        Storage::Float => format!("float{sign}"),
+        Storage::Double => format!("double{sign}"),
+        Storage::Decimal { precision, scale } => format!("decimal({precision},{scale}){sign}"),
+        Storage::Year => "year".into(),
+        Storage::Date => "date".into(),
+        Storage::Time(digits) => format!("time{}", fraction(digits)),
+        Storage::OldTime => "time".into(),
+        Storage::DateTime(digits) => format!("datetime{}", fraction(digits)),
+        Storage::OldDateTime => "datetime".into(),
+        Storage::Timestamp(digits) => format!("timestamp{}", fraction(digits)),
+        Storage::OldTimestamp => "timestamp".into(),
+        Storage::Bit { bits } => format!("bit({bits})"),
+        Storage::Enum(_) => format!("enum({})", quoted(&values(column, collations)?)),
+        Storage::Set(_) => format!("set({})", quoted(&values(column, collations)?)),
+        Storage::Bytes { family: Family::Json, .. } => "json".into(),
+        Storage::Bytes { family: Family::Geometry, .. } => "geometry".into(),
+        Storage::Bytes { family: Family::Vector, .. } => "vector".into(),
         Storage::Bytes { family, length, most } => {
             let collation = column.collation.ok_or_else(|| unknown("the collation of a text"))?;
             if collation == BINARY {
-                return plain(binary_name(family, length, most));
+                binary_name(family, length, most)
+            } else {
+                let name = collations.get(&collation).ok_or_else(|| unknown("a collation's number"))?;
+                charset = Some(name.clone());
+                text_name(family, length, most / characters(name))
             }
-            let name = collations.get(&collation).ok_or_else(|| unknown("a collation's number"))?;
-            let declared = text_name(family, length, most / characters(name));
-            Ok((declared, Decoding::Text(Charset::of(name)?)))
         }
-    }
+    };
+    let (name, nullable) = (column.name.clone(), column.nullable);
+    Ok(ColumnDefinition { name, declared, nullable, charset, key: None })
 }
 
 fn unknown(what: &str) -> Error {

@@ -1,5 +1,7 @@
 //! What a statement of the log does, as far as it matters for following rows.
 
+use super::lexer::{Token, tokens};
+
 /// A table's name as a statement writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Name {
@@ -39,92 +41,44 @@ pub enum Statement {
 
 /// Reads as much of a statement as is needed.
 pub fn read(text: &str) -> Statement {
-    let mut words = Words(text);
-    let first = words.next().unwrap_or_default().to_ascii_uppercase();
-    let mut second = || words.next().unwrap_or_default().to_ascii_uppercase();
-    match first.as_str() {
-        "BEGIN" => Statement::Begin,
-        "COMMIT" => Statement::Commit,
-        "SAVEPOINT" | "RELEASE" => Statement::Savepoint,
-        "ROLLBACK" => match second().as_str() {
-            "" => Statement::Rollback,
-            _ => Statement::RollbackToSavepoint,
-        },
-        "XA" => match second().as_str() {
-            "START" | "BEGIN" => Statement::Begin,
-            "END" => Statement::Savepoint,
-            _ => Statement::Other,
-        },
-        "INSERT" | "UPDATE" | "DELETE" | "REPLACE" | "LOAD" | "WITH" | "CALL" => Statement::Change,
-        "TRUNCATE" => match truncated(&mut words) {
-            Some(name) => Statement::Truncate(name),
-            None => Statement::Other,
-        },
-        _ => Statement::Other,
+    // A statement of rows may be long, and its first words say all of it.
+    let mut end = text.len().min(4096);
+    while !text.is_char_boundary(end) {
+        end -= 1;
     }
-}
-
-fn truncated(words: &mut Words<'_>) -> Option<Name> {
-    let mut name = words.next()?;
-    if name.eq_ignore_ascii_case("TABLE") {
-        name = words.next()?;
-    }
-    let mut ahead = Words(words.0);
-    if ahead.next().as_deref() == Some(".") {
-        return Some(Name { database: Some(name), table: ahead.next()? });
-    }
-    Some(Name { database: None, table: name })
-}
-
-/// The words of a statement: names without their quotes, marks one by one, comments left out. What stands in a
-/// comment that the servers run (`/*!50000 … */`) is part of the statement.
-#[derive(Clone, Copy, Debug)]
-pub struct Words<'a>(pub &'a str);
-
-impl Iterator for Words<'_> {
-    type Item = String;
-
-    fn next(&mut self) -> Option<String> {
-        loop {
-            self.0 = self.0.trim_start();
-            if let Some(rest) = self.0.strip_prefix("/*!").or_else(|| self.0.strip_prefix("/*M!")) {
-                self.0 = rest.trim_start_matches(|one: char| one.is_ascii_digit());
-            } else if let Some(rest) = self.0.strip_prefix("*/") {
-                self.0 = rest;
-            } else if let Some(rest) = self.0.strip_prefix("/*") {
-                self.0 = rest.find("*/").map_or("", |end| &rest[end + 2..]);
-            } else if self.0.starts_with('#') || self.0.starts_with("-- ") || self.0.starts_with("--\n") {
-                self.0 = self.0.find('\n').map_or("", |end| &self.0[end + 1..]);
-            } else {
-                break;
-            }
-        }
-        let first = self.0.chars().next()?;
-        if first == '`' {
-            let rest = &self.0[1..];
-            let mut name = String::new();
-            let mut marks = rest.char_indices().peekable();
-            while let Some((place, one)) = marks.next() {
-                if one != '`' {
-                    name.push(one);
-                } else if marks.next_if(|(_, next)| *next == '`').is_some() {
-                    name.push('`');
-                } else {
-                    self.0 = &rest[place + 1..];
-                    return Some(name);
-                }
-            }
-            self.0 = "";
-            return Some(name);
-        }
-        let is_word = |one: char| one.is_alphanumeric() || one == '_' || one == '$';
-        let end = match is_word(first) {
-            true => self.0.find(|one: char| !is_word(one)).unwrap_or(self.0.len()),
-            false => first.len_utf8(),
+    let words = tokens(&text[..end]);
+    let is = |place: usize, any: &[&str]| {
+        words.get(place).is_some_and(|token: &Token| any.iter().any(|word| token.is(word)))
+    };
+    if is(0, &["BEGIN"]) || is(0, &["XA"]) && is(1, &["START", "BEGIN"]) {
+        Statement::Begin
+    } else if is(0, &["COMMIT"]) {
+        Statement::Commit
+    } else if is(0, &["SAVEPOINT", "RELEASE"]) || is(0, &["XA"]) && is(1, &["END"]) {
+        Statement::Savepoint
+    } else if is(0, &["ROLLBACK"]) {
+        if words.len() == 1 { Statement::Rollback } else { Statement::RollbackToSavepoint }
+    } else if is(0, &["INSERT", "UPDATE", "DELETE", "REPLACE", "LOAD", "WITH", "CALL"]) {
+        Statement::Change
+    } else if is(0, &["TRUNCATE"]) {
+        let name = &words[if is(1, &["TABLE"]) { 2 } else { 1 }.min(words.len())..];
+        let text = |token: &Token| match token {
+            Token::Word(name) | Token::Name(name) | Token::Text(name) => Some(name.clone()),
+            Token::Mark(_) => None,
         };
-        let (word, rest) = self.0.split_at(end);
-        self.0 = rest;
-        Some(word.to_owned())
+        match name {
+            [database, Token::Mark('.'), table, ..] => match text(table) {
+                Some(table) => Statement::Truncate(Name { database: text(database), table }),
+                None => Statement::Other,
+            },
+            [table, ..] => match text(table) {
+                Some(table) => Statement::Truncate(Name { database: None, table }),
+                None => Statement::Other,
+            },
+            [] => Statement::Other,
+        }
+    } else {
+        Statement::Other
     }
 }
 
