@@ -16,5 +16,5 @@ pub use hub::{Hub, Run, Running};
 pub use kills::{Kills, kill_until_done};
 pub use lineitem::{Checksums, lineitem_in_postgres, lineitem_in_sqlite};
 pub use memory::PeakMemory;
-pub use postgres::Database;
+pub use postgres::{Database, DatabaseSession};
 pub use skip::skip;

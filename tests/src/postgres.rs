@@ -60,6 +60,14 @@ impl Database {
         &self.name
     }
 
+    /// A session beside the database's own, for transactions that stay open.
+    ///
+    /// # Panics
+    /// When the server refuses it.
+    pub fn session(&self) -> DatabaseSession<'_> {
+        DatabaseSession { client: connect(&self.runtime, &self.config), runtime: &self.runtime }
+    }
+
     /// As a pipeline file's `config`; the program finds the password in its environment.
     pub fn config(&self) -> Value {
         let host = match self.config.get_hosts().first() {
@@ -154,6 +162,23 @@ impl Database {
             sink.as_mut().finish().await
         };
         wait(&self.runtime, copy);
+    }
+}
+
+/// One more session on a database; what it has not committed goes with it.
+pub struct DatabaseSession<'a> {
+    client: Client,
+    runtime: &'a Runtime,
+}
+
+impl DatabaseSession<'_> {
+    /// Runs statements.
+    ///
+    /// # Panics
+    /// When one fails.
+    #[track_caller]
+    pub fn execute(&self, sql: &str) {
+        wait(self.runtime, self.client.batch_execute(sql));
     }
 }
 

@@ -1,5 +1,7 @@
 //! The connection test: steps in order, and after the first that fails the others are reported as skipped.
 
+mod capturing;
+mod listening;
 mod network;
 mod reading;
 mod writing;
@@ -11,6 +13,7 @@ use hub_plugin_api::{
 use crate::{
     config::{Settings, SslMode},
     connection::Session,
+    notify::no_pooler,
     query::ServerInfo,
     sql::{catalog, identifier},
 };
@@ -20,6 +23,12 @@ const TLS: &str = "tls";
 const AUTHENTICATION: &str = "authentication";
 const ACCESS: &str = "access";
 const PERMISSIONS: &str = "permissions";
+const WAL_LEVEL: &str = "wal-level";
+const PUBLICATION: &str = "publication";
+const REPLICA_IDENTITY: &str = "replica-identity";
+const SLOTS: &str = "slots";
+const RETENTION: &str = "retention";
+const OUTBOX: &str = "outbox";
 const HEADROOM: &str = "headroom";
 const WRITE_PROBE: &str = "write-probe";
 
@@ -33,21 +42,20 @@ pub async fn check(
     request: &CheckRequest,
     reporter: &CheckReporter,
 ) -> Result<()> {
-    let is_write = request.strategy == "write";
-    let mut steps = vec![NETWORK, TLS, AUTHENTICATION, ACCESS, PERMISSIONS, HEADROOM];
-    if is_write {
-        steps.push(WRITE_PROBE);
-    }
+    let mut steps = vec![NETWORK, TLS, AUTHENTICATION, ACCESS];
+    steps.extend(match request.strategy.as_str() {
+        "write" => vec![PERMISSIONS, HEADROOM, WRITE_PROBE],
+        "wal" => vec![WAL_LEVEL, PERMISSIONS, PUBLICATION, REPLICA_IDENTITY, SLOTS, RETENTION],
+        "notify" => vec![PERMISSIONS, OUTBOX, HEADROOM],
+        _ => vec![PERMISSIONS, HEADROOM],
+    });
     let mut report = Report { reporter, left: steps };
     if !report.step(network::reach(settings).await) {
         return Ok(());
     }
     let Some(session) = log_in(settings, context, &mut report).await? else { return Ok(()) };
     if shares_process(settings, context, &session).await {
-        let error = Error::new(ErrorKind::Unsupported, "Two sessions at a time share one process of the server")
-            .with_field("host")
-            .with_hint("A pooler in transaction mode loses what a session sets: connect to the server itself, or pool by session");
-        report.step(CheckStep::failed(ACCESS, &error));
+        report.step(CheckStep::failed(ACCESS, &no_pooler()));
         return Ok(());
     }
     let server = match ServerInfo::of(&session).await {
@@ -57,17 +65,18 @@ pub async fn check(
             return Ok(());
         }
     };
-    if is_write {
-        writing::check(settings, &session, server, request, &mut report).await;
-    } else {
-        reading::check(settings, &session, server, request, &mut report).await;
+    match request.strategy.as_str() {
+        "write" => writing::check(settings, &session, server, request, &mut report).await,
+        "wal" => capturing::check(settings, context, &session, request, &mut report).await,
+        "notify" => listening::check(settings, context, &session, server, request, &mut report).await,
+        _ => reading::check(settings, &session, server, request, &mut report).await,
     }
     Ok(())
 }
 
 /// Whether a pooler gives a session's process away while the session is idle. When a second session cannot be opened,
 /// that is not known; later steps say what is wrong.
-async fn shares_process(settings: &Settings, context: &Context, first: &Session) -> bool {
+pub async fn shares_process(settings: &Settings, context: &Context, first: &Session) -> bool {
     let process = async |session: &Session| -> Option<i32> {
         session.work(session.client().query_one(catalog::PROCESS, &[])).await.ok()?.try_get(0).ok()
     };

@@ -12,7 +12,7 @@ use crate::{
     connection::Session,
     discover,
     identity::identity,
-    query, wal, write,
+    notify, query, wal, write,
 };
 
 /// PostgreSQL.
@@ -25,6 +25,11 @@ impl Connector for Postgres {
             .guarantee(Guarantee::AtLeastOnce)
             .describe("Reads the rows of a statement; with a cursor, later runs read only what is new");
         query.options = query::options();
+        let mut notify = Strategy::source("notify", "By Notification Channel")
+            .streaming()
+            .guarantee(Guarantee::AtMostOnce)
+            .describe("Listens on channels; with an outbox table, no row is missed while nobody listens");
+        notify.options = notify::options();
         let mut wal = Strategy::source("wal", "By WAL")
             .streaming()
             .guarantee(Guarantee::EffectivelyOnce)
@@ -34,8 +39,12 @@ impl Connector for Postgres {
             .guarantee(Guarantee::EffectivelyOnce)
             .describe("Writes rows into tables, together with the commit token in one transaction");
         write.options = write::options();
-        let mut spec =
-            ConnectorSpec::new("postgres", "PostgreSQL").answers_queries().strategy(query).strategy(wal).strategy(write);
+        let mut spec = ConnectorSpec::new("postgres", "PostgreSQL")
+            .answers_queries()
+            .strategy(query)
+            .strategy(notify)
+            .strategy(wal)
+            .strategy(write);
         spec.parameters = config::parameters();
         spec
     }
@@ -88,6 +97,7 @@ impl Connection for PostgresConnection {
     async fn plan(&self, request: &PlanRequest) -> Result<Box<dyn Plan>> {
         match request.strategy.as_str() {
             "query" => query::plan(&self.settings, &self.context, request).await,
+            "notify" => notify::plan(&self.settings, &self.context, request).await,
             "wal" => wal::plan(&self.settings, &self.context, request).await,
             other => Err(Error::unsupported(format_args!("Reading by strategy `{other}`"))),
         }

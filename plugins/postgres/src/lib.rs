@@ -8,6 +8,7 @@ mod connector;
 mod discover;
 mod error;
 mod identity;
+mod notify;
 mod query;
 mod raw;
 mod sql;

@@ -19,4 +19,5 @@ pub use options::{Decimals, QueryOptions, parameters as options};
 pub use plan::plan;
 pub use prepare::{Prepared, ServerInfo, prepare};
 pub use reader::{ReaderSetup, start_copy};
+pub use shape::Shape;
 pub use snapshot::{ReaderSessions, open_now};

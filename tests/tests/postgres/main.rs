@@ -2,6 +2,7 @@
 
 mod interrupted;
 mod moves;
+mod notify;
 mod server;
 mod type_groups;
 mod types;

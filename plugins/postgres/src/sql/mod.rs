@@ -5,6 +5,8 @@ mod write;
 pub(crate) use write::*;
 
 pub mod catalog;
+pub mod check;
+pub mod notify;
 pub mod read;
 pub mod statement;
 pub mod wal;

@@ -19,6 +19,9 @@ mod table;
 mod tables;
 mod window;
 
-pub use options::parameters as options;
+pub use facts::Facts;
+pub use options::{WalOptions, parameters as options};
 pub use plan::plan;
 pub use release::release;
+pub use slot::check as check_slot;
+pub use tables::{Captured, select as select_tables};
