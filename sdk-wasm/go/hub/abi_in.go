@@ -5,34 +5,6 @@ import (
 	"unsafe"
 )
 
-// incoming is memory that the host wrote: allocated by its wish, and kept until it was read.
-var incoming [][]uint64
-
-func allocate(old, oldSize, align, size uint32) uint32 {
-	if size == 0 {
-		return align
-	}
-	words := make([]uint64, (size+7)/8)
-	incoming = append(incoming, words)
-	address := uint32(uintptr(unsafe.Pointer(&words[0])))
-	if oldSize > 0 {
-		copy(unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), size), at(old).slice(int(oldSize)))
-	}
-	return address
-}
-
-// Two names instead of one: with `cabi_realloc` the WASI adapter would allocate here before Go has started.
-
-//go:wasmexport cabi_import_realloc
-func cabiImportRealloc(old, oldSize, align, size uint32) uint32 {
-	return allocate(old, oldSize, align, size)
-}
-
-//go:wasmexport cabi_export_realloc
-func cabiExportRealloc(old, oldSize, align, size uint32) uint32 {
-	return allocate(old, oldSize, align, size)
-}
-
 // at is an address that the host gave.
 type at uint32
 

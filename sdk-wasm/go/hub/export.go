@@ -20,7 +20,7 @@ func open(arguments, argumentsLength, hasPosition, position, positionLength uint
 	if hasPosition != 0 {
 		resumed = append([]byte(nil), at(position).slice(int(positionLength))...)
 	}
-	incoming = nil
+	read()
 	function, err := registered.Open(given, resumed)
 	if err != nil {
 		return failed(result, err)

@@ -50,9 +50,11 @@ func run(out *outgoing, kind uint32, statement memory, parameters []Value) (*Cur
 		return nil, err
 	}
 	word := func(m memory, place int) uint32 { return at(m.address() + uint32(place)).u32() }
+	controls().mayGrow = 1
 	importQuery(kind, word(statement, 0), word(statement, 4), word(values, 0), word(values, 4), 0,
 		unsafe.Pointer(&result[0]))
-	defer func() { incoming = nil }()
+	arrived()
+	defer read()
 	if answer := at(result.address()); answer.u8() != 0 {
 		return nil, (answer + 4).failure()
 	} else {
@@ -65,8 +67,10 @@ func (c *Cursor) Next() (*Rows, error) {
 	var out outgoing
 	defer out.free()
 	result := out.block(sizeResult)
+	controls().mayGrow = 1
 	importNext(c.handle, unsafe.Pointer(&result[0]))
-	defer func() { incoming = nil }()
+	arrived()
+	defer read()
 	answer := at(result.address())
 	if answer.u8() != 0 {
 		return nil, (answer + 4).failure()

@@ -8,7 +8,6 @@ package main
 
 import (
 	_ "embed"
-	"encoding/binary"
 	"flag"
 	"fmt"
 	"os"
@@ -21,7 +20,7 @@ import (
 var componentType []byte
 
 // The custom section that the hub looks for.
-const section = "component-type:custom-function"
+const typeSection = "component-type:custom-function"
 
 func main() {
 	out := flag.String("o", "function.wasm", "the module to write")
@@ -48,14 +47,17 @@ func build(out, pkg string, command bool) error {
 	if err := compile.Run(); err != nil || command {
 		return err
 	}
-	module, err := os.ReadFile(out)
+	bytes, err := os.ReadFile(out)
 	if err != nil {
 		return err
 	}
-	content := binary.AppendUvarint(nil, uint64(len(section)))
-	content = append(content, section...)
-	content = append(content, componentType...)
-	module = append(module, 0)
-	module = binary.AppendUvarint(module, uint64(len(content)))
-	return os.WriteFile(out, append(module, content...), 0o755)
+	module, err := parse(bytes)
+	if err != nil {
+		return err
+	}
+	if err := module.addAllocators(); err != nil {
+		return err
+	}
+	module.addCustom(typeSection, componentType)
+	return os.WriteFile(out, module.encode(), 0o755)
 }
