@@ -258,25 +258,3 @@ fn a_native_plugin_and_a_component_give_equal_rows_through_the_same_pipeline() {
     assert_eq!(native.len(), 5_001);
     assert!(native == component, "{:?}", native.iter().zip(&component).find(|(one, other)| one != other));
 }
-
-#[test]
-fn the_pipeline_knows_neither_kind_of_plugin() {
-    fn search(folder: &Path, found: &mut Vec<String>) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                search(&path, found);
-                continue;
-            }
-            let text = fs::read_to_string(&path).unwrap().to_lowercase();
-            for word in ["native", "wasm", "webassembly"] {
-                if text.contains(word) {
-                    found.push(format!("{}: {word}", path.display()));
-                }
-            }
-        }
-    }
-    let mut found = Vec::new();
-    search(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/src/pipeline"), &mut found);
-    assert!(found.is_empty(), "{}", found.join("\n"));
-}
