@@ -1,5 +1,7 @@
 //! End to end with a real PostgreSQL.
 
+mod check;
+mod check_steps;
 mod interrupted;
 mod moves;
 mod notify;
