@@ -6,9 +6,10 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 pub fn encode(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for part in bytes.chunks(3) {
-        let word = part.iter().enumerate().fold(0_u32, |word, (place, byte)| {
-            word | u32::from(*byte) << (16 - 8 * place)
-        });
+        let word = part
+            .iter()
+            .enumerate()
+            .fold(0_u32, |word, (place, byte)| word | u32::from(*byte) << (16 - 8 * place));
         for place in 0..4 {
             let digit = (word >> (18 - 6 * place)) as usize & 63;
             text.push(if place <= part.len() { char::from(ALPHABET[digit]) } else { '=' });

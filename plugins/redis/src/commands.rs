@@ -45,18 +45,6 @@ pub fn whole(pipeline: &mut Pipeline, kind: &Kind, key: &[u8]) {
     };
 }
 
-/// A pattern that matches one text and nothing else.
-pub fn literal_pattern(text: &[u8]) -> Vec<u8> {
-    let mut pattern = Vec::with_capacity(text.len());
-    for byte in text {
-        if b"*?[]^-\\".contains(byte) {
-            pattern.push(b'\\');
-        }
-        pattern.push(*byte);
-    }
-    pattern
-}
-
 /// Whether a pattern matches a text, as the server decides it (Redis manual, command KEYS).
 pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut at, mut here) = (0, 0);
@@ -158,15 +146,6 @@ mod tests {
             ("a[\\]]b", "a]b", true),
         ] {
             assert_eq!(matches(pattern.as_bytes(), text.as_bytes()), expected, "{pattern} {text}");
-        }
-    }
-
-    #[test]
-    fn literal_pattern_matches_its_text_only() {
-        for text in ["a*b?c[d]e\\f^g-h", "ünï ✓", "", "br[ack]et %s {{name}} $1"] {
-            let pattern = literal_pattern(text.as_bytes());
-            assert!(matches(&pattern, text.as_bytes()));
-            assert!(!matches(&pattern, format!("{text}x").as_bytes()));
         }
     }
 }

@@ -151,17 +151,13 @@ impl Settings {
 
 /// The parameters of a connection, in the order in which a form shows them.
 pub fn parameters() -> Vec<Parameter> {
-    let deployments =
-        [("single-node", "Single Node"), ("sentinel", "Sentinel"), ("cluster", "Cluster")];
+    let deployments = [("single-node", "Single Node"), ("sentinel", "Sentinel"), ("cluster", "Cluster")];
     let tls = [("disable", "Disable"), ("require", "Require"), ("verify-full", "Verify Full")];
     vec![
         Parameter::text("host", "Host")
             .default("localhost")
             .describe("Name or address of the server, of a Sentinel or of a cluster's node"),
-        Parameter::number("port", "Port")
-            .default(6379)
-            .range(1, 65535)
-            .describe("Port that it listens on"),
+        Parameter::number("port", "Port").default(6379).range(1, 65535).describe("Port that it listens on"),
         Parameter::text("username", "Username")
             .describe("ACL user of Redis 6 and newer; empty: the user `default`"),
         Parameter::password("password", "Password")
@@ -174,9 +170,9 @@ pub fn parameters() -> Vec<Parameter> {
             .default("single-node")
             .advanced()
             .describe("Whether host and port are a server's, a Sentinel's or those of a cluster's node"),
-        Parameter::list("nodes", "Further nodes")
-            .advanced()
-            .describe("More Sentinels or nodes of the cluster as `host:port`, tried when the first does not answer"),
+        Parameter::list("nodes", "Further nodes").advanced().describe(
+            "More Sentinels or nodes of the cluster as `host:port`, tried when the first does not answer",
+        ),
         Parameter::text("sentinel_master", "Sentinel master")
             .default("mymaster")
             .advanced()

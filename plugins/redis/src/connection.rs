@@ -1,6 +1,6 @@
 //! Server sessions: how one is opened, on a server, the master that Sentinels name, or a cluster.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use hub_plugin_api::{Context, Error, ErrorKind, Result, Secret};
 use redis::{
@@ -124,14 +124,12 @@ impl Server {
         let secret = self.0.context.secret("sentinel_password")?;
         self.limited(async {
             let sentinels = settings.addresses()?.into_iter().map(|address| self.address(&address));
-            let failed =
-                |error: redis::RedisError| error::from_driver("Could not ask the Sentinels for the master", &error);
-            let mut builder = SentinelClientBuilder::new(
-                sentinels,
-                &settings.sentinel_master,
-                SentinelServerType::Master,
-            )
-            .map_err(failed)?;
+            let failed = |error: redis::RedisError| {
+                error::from_driver("Could not ask the Sentinels for the master", &error)
+            };
+            let mut builder =
+                SentinelClientBuilder::new(sentinels, &settings.sentinel_master, SentinelServerType::Master)
+                    .map_err(failed)?;
             if let Some(name) = &settings.sentinel_username {
                 builder = builder.set_client_to_sentinel_username(name);
             }
@@ -156,7 +154,9 @@ impl Server {
                 ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
                     Ok((host.clone(), *port))
                 }
-                other => Err(Error::new(ErrorKind::Protocol, format!("The Sentinels name `{other}` as master"))),
+                other => {
+                    Err(Error::new(ErrorKind::Protocol, format!("The Sentinels name `{other}` as master")))
+                }
             }
         })
         .await
@@ -191,9 +191,8 @@ impl Server {
 
     fn client(&self, address: &Address) -> Result<Client> {
         let settings = self.settings();
-        let mut login = RedisConnectionInfo::default()
-            .set_db(settings.database_index.into())
-            .set_skip_set_lib_name();
+        let mut login =
+            RedisConnectionInfo::default().set_db(settings.database_index.into()).set_skip_set_lib_name();
         if let Some(name) = &settings.username {
             login = login.set_username(name);
         }
@@ -225,7 +224,11 @@ impl Server {
             .await
             .map_err(|error| self.not_opened(address, &error))?;
         // Only for those who look at the server; an ACL may forbid it.
-        drop(connection.send_packed_command(redis::cmd("CLIENT").arg("SETNAME").arg(&self.settings().client_name)).await);
+        drop(
+            connection
+                .send_packed_command(redis::cmd("CLIENT").arg("SETNAME").arg(&self.settings().client_name))
+                .await,
+        );
         Ok(connection)
     }
 
@@ -308,12 +311,5 @@ impl Session {
             ));
         }
         Ok(answers)
-    }
-
-    /// Waits no longer than this for an answer from now on; for commands that block.
-    pub fn set_answer_timeout(&mut self, limit: Duration) {
-        if let Self::Node(node) = self {
-            node.set_response_timeout(limit);
-        }
     }
 }

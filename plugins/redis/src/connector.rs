@@ -10,7 +10,7 @@ use crate::{
     check,
     config::{self, Settings},
     connection::Server,
-    keys, query, write,
+    keys, keyspace, query, streams, write,
 };
 
 /// Redis.
@@ -23,6 +23,16 @@ impl Connector for Redis {
             .guarantee(Guarantee::AtLeastOnce)
             .describe("Reads the values of keys that are named or that patterns find");
         keys.options = keys::options();
+        let mut streams = Strategy::source("streams", "By Streams")
+            .streaming()
+            .guarantee(Guarantee::AtLeastOnce)
+            .describe("Follows the entries of streams, with a consumer group or without");
+        streams.options = streams::options();
+        let mut keyspace = Strategy::source("keyspace", "By Keyspace")
+            .streaming()
+            .guarantee(Guarantee::AtMostOnce)
+            .describe("Hears what happens to keys, on every master of a cluster");
+        keyspace.options = keyspace::options();
         let mut write = Strategy::destination("write", "By Write Operation")
             .guarantee(Guarantee::AtLeastOnce)
             .describe("Writes rows as values, on one node together with the commit token in one transaction");
@@ -31,6 +41,8 @@ impl Connector for Redis {
             .kind(ConnectorKind::NonRelational)
             .answers_queries()
             .strategy(keys)
+            .strategy(streams)
+            .strategy(keyspace)
             .strategy(write);
         spec.parameters = config::parameters();
         spec
@@ -71,6 +83,8 @@ impl Connection for RedisConnection {
     async fn plan(&self, request: &PlanRequest) -> Result<Box<dyn Plan>> {
         match request.strategy.as_str() {
             "keys" => keys::plan(&self.server, request).await,
+            "keyspace" => keyspace::plan(&self.server, request),
+            "streams" => streams::plan(&self.server, request).await,
             other => Err(Error::unsupported(format_args!("Reading by strategy `{other}`"))),
         }
     }

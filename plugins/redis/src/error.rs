@@ -14,8 +14,8 @@ pub fn kind_of_code(code: &str) -> ErrorKind {
         "OOM" => ErrorKind::ResourceExhausted,
         "NOGROUP" => ErrorKind::NotFound,
         // Another node is to be asked, or this one is not ready: a new session finds the right one.
-        "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "READONLY" | "MOVED" | "ASK" | "TRYAGAIN" | "UNBLOCKED"
-        | "FAILOVER" | "NOREPLICAS" | "MISCONF" => ErrorKind::Unavailable,
+        "LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "READONLY" | "MOVED" | "ASK" | "TRYAGAIN"
+        | "UNBLOCKED" | "FAILOVER" | "NOREPLICAS" | "MISCONF" => ErrorKind::Unavailable,
         "BUSY" => ErrorKind::Busy,
         "CROSSSLOT" => ErrorKind::InvalidStatement,
         "NOPROTO" => ErrorKind::Protocol,
@@ -29,7 +29,9 @@ fn hint_of_code(code: &str) -> Option<&'static str> {
         "WRONGPASS" => "Check `username` and `password`, and that the ACL user is on",
         "NOAUTH" => "The server wants a password: give `password`, and `username` for an ACL user",
         "OOM" => "The server has reached `maxmemory` and evicts nothing: raise it, or set `maxmemory-policy`",
-        "READONLY" => "The server is a replica: give the master, or set `deployment` to `sentinel` or `cluster`",
+        "READONLY" => {
+            "The server is a replica: give the master, or set `deployment` to `sentinel` or `cluster`"
+        }
         "MOVED" | "CROSSSLOT" => "The server is part of a cluster: set `deployment` to `cluster`",
         "MISCONF" => "The server cannot write its snapshot to disk; its log says why",
         "WRONGTYPE" => "The key holds another type than the command is for",

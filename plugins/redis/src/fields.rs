@@ -142,6 +142,8 @@ mod tests {
         let columns = FieldColumns::new(&fields, FieldType::Text);
         assert!(columns.missing(&pairs(&[("other", "x")])).is_none());
         assert_eq!(columns.cells(&pairs(&[("n", "7"), ("other", "x")])).unwrap(), [Cell::Integer(7)]);
-        assert!(columns.cells(&pairs(&[("n", "x")])).unwrap_err().starts_with("Field `n` is no whole number"));
+        assert!(
+            columns.cells(&pairs(&[("n", "x")])).unwrap_err().starts_with("Field `n` is no whole number")
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Redis: reads keys of every type, and writes rows as values.
+//! Redis: reads keys of every type, streams and what happens to keys, and writes rows as values.
 #![forbid(unsafe_code)]
 
 mod base64;
@@ -11,8 +11,10 @@ mod connector;
 mod error;
 mod fields;
 mod keys;
+mod keyspace;
 mod query;
 mod reply;
+mod streams;
 mod text;
 mod tls;
 mod types;

@@ -25,9 +25,33 @@ const DOING: &str = "The server refuses the command";
 
 /// Commands that would leave the session in another state, or wait for others.
 const FORBIDDEN: [&str; 27] = [
-    "asking", "auth", "blmove", "blmpop", "blpop", "brpop", "brpoplpush", "bzmpop", "bzpopmax", "bzpopmin", "client",
-    "discard", "exec", "hello", "monitor", "multi", "psubscribe", "psync", "quit", "readonly", "reset", "select",
-    "shutdown", "ssubscribe", "subscribe", "unwatch", "watch",
+    "asking",
+    "auth",
+    "blmove",
+    "blmpop",
+    "blpop",
+    "brpop",
+    "brpoplpush",
+    "bzmpop",
+    "bzpopmax",
+    "bzpopmin",
+    "client",
+    "discard",
+    "exec",
+    "hello",
+    "monitor",
+    "multi",
+    "psubscribe",
+    "psync",
+    "quit",
+    "readonly",
+    "reset",
+    "select",
+    "shutdown",
+    "ssubscribe",
+    "subscribe",
+    "unwatch",
+    "watch",
 ];
 
 /// Runs a command. `$1`, `$2` … as a whole argument stands for a parameter, which is sent as it is.
@@ -37,7 +61,11 @@ const FORBIDDEN: [&str; 27] = [
 ///
 /// # Errors
 /// When it is no command, may not be run, or the server refuses it.
-pub async fn run(server: &Server, command: &[Value], parameters: Option<RecordBatch>) -> Result<Box<dyn Reader>> {
+pub async fn run(
+    server: &Server,
+    command: &[Value],
+    parameters: Option<RecordBatch>,
+) -> Result<Box<dyn Reader>> {
     let command = build(command, parameters.as_ref())?;
     let name = name_of(&command);
     if FORBIDDEN.contains(&name.as_str()) {
@@ -69,10 +97,12 @@ fn build(command: &[Value], parameters: Option<&RecordBatch>) -> Result<Cmd> {
     }
     for argument in command {
         match argument {
-            Value::String(text) => match text.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok()) {
-                Some(number) => built.arg(parameter(parameters, number)?),
-                None => built.arg(text),
-            },
+            Value::String(text) => {
+                match text.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok()) {
+                    Some(number) => built.arg(parameter(parameters, number)?),
+                    None => built.arg(text),
+                }
+            }
             Value::Number(_) | Value::Bool(_) => built.arg(argument.to_string()),
             other => {
                 return Err(invalid(format!("`{other}` is no argument: texts and numbers are"))
@@ -84,7 +114,8 @@ fn build(command: &[Value], parameters: Option<&RecordBatch>) -> Result<Cmd> {
 }
 
 fn parameter(parameters: Option<&RecordBatch>, number: usize) -> Result<Vec<u8>> {
-    let batch = parameters.filter(|batch| batch.num_rows() == 1 && (1..=batch.num_columns()).contains(&number));
+    let batch =
+        parameters.filter(|batch| batch.num_rows() == 1 && (1..=batch.num_columns()).contains(&number));
     let batch = batch.ok_or_else(|| invalid(format!("There is no parameter for `${number}`")))?;
     let column = TextColumn::of(batch.schema().field(number - 1))?;
     let bytes = column.bytes(batch.column(number - 1).as_ref(), 0)?;
@@ -109,8 +140,11 @@ async fn refuse_writes(session: &mut Session, name: &str) -> Result<()> {
     let flags = flags.map(|flag| reply::text(DOING, flag)).collect::<Result<Vec<_>>>()?;
     let changes = ["write", "admin", "noscript", "pubsub", "blocking"];
     if let Some(flag) = flags.iter().find(|flag| changes.contains(&flag.as_str())) {
-        return Err(Error::new(ErrorKind::PermissionDenied, format!("Command `{name}` is not run, for it is `{flag}`"))
-            .with_hint("Queries only read unless the connection grants `write`"));
+        return Err(Error::new(
+            ErrorKind::PermissionDenied,
+            format!("Command `{name}` is not run, for it is `{flag}`"),
+        )
+        .with_hint("Queries only read unless the connection grants `write`"));
     }
     Ok(())
 }
@@ -120,7 +154,8 @@ fn column(items: Vec<Answer>) -> Result<(SchemaRef, ArrayRef)> {
     let integer = |item: &Answer| matches!(item, Answer::Int(_) | Answer::Nil);
     let field = if items.iter().any(nested) {
         FieldType::Json
-    } else if items.iter().all(integer) && !items.is_empty() && items.iter().any(|item| *item != Answer::Nil) {
+    } else if items.iter().all(integer) && !items.is_empty() && items.iter().any(|item| *item != Answer::Nil)
+    {
         FieldType::Int64
     } else {
         let is_bytes =
@@ -152,15 +187,19 @@ fn json(item: Answer) -> Result<Value> {
             Value::Array(items.into_iter().map(json).collect::<Result<_>>()?)
         }
         Answer::Map(pairs) => {
-            let pairs = pairs.into_iter().map(|(key, value)| Ok(Value::Array(vec![json(key)?, json(value)?])));
+            let pairs =
+                pairs.into_iter().map(|(key, value)| Ok(Value::Array(vec![json(key)?, json(value)?])));
             Value::Array(pairs.collect::<Result<_>>()?)
         }
         Answer::ServerError(refusal) => return Err(error::from_answer(DOING, &refusal)),
         other => {
             let bytes = reply::bytes(DOING, other)?.unwrap_or_default();
             Value::String(String::from_utf8(bytes).map_err(|_| {
-                Error::new(ErrorKind::InvalidData, "Column `value`: a list in the answer holds bytes that are no text")
-                    .with_hint("Ask for one value at a time: bytes at the top come as they are")
+                Error::new(
+                    ErrorKind::InvalidData,
+                    "Column `value`: a list in the answer holds bytes that are no text",
+                )
+                .with_hint("Ask for one value at a time: bytes at the top come as they are")
             })?)
         }
     })

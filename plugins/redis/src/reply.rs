@@ -110,7 +110,8 @@ pub fn byte_pairs(doing: &str, answer: Value) -> Result<Vec<(Vec<u8>, Vec<u8>)>>
 /// When it is no list of pairs.
 pub fn field(doing: &str, answer: &Value, name: &str) -> Result<Option<Value>> {
     let mut pairs = pairs(doing, answer.clone())?.into_iter();
-    Ok(pairs.find_map(|(key, value)| (bytes(doing, key).ok()??.as_slice() == name.as_bytes()).then_some(value)))
+    Ok(pairs
+        .find_map(|(key, value)| (bytes(doing, key).ok()??.as_slice() == name.as_bytes()).then_some(value)))
 }
 
 /// Two items.

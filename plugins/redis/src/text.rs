@@ -7,10 +7,11 @@ use hub_plugin_api::{
         array::{Array, AsArray},
         datatypes::{
             DataType, Date32Type, Decimal128Type, Decimal256Type, DurationMicrosecondType,
-            DurationMillisecondType, DurationNanosecondType, DurationSecondType, Field, Float32Type, Float64Type,
-            Int8Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType, Time64MicrosecondType,
-            Time64NanosecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-            TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+            DurationMillisecondType, DurationNanosecondType, DurationSecondType, Field, Float32Type,
+            Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType,
+            Time64MicrosecondType, Time64NanosecondType, TimeUnit, TimestampMicrosecondType,
+            TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type,
+            UInt32Type, UInt64Type,
         },
     },
     types::{Column, LogicalType},
@@ -123,14 +124,18 @@ fn plain(logical: &LogicalType, array: &dyn Array, row: usize) -> Option<String>
         LogicalType::Float32 => Some(format!("{:?}", array.as_primitive_opt::<Float32Type>()?.value(row))),
         LogicalType::Float64 => Some(format!("{:?}", array.as_primitive_opt::<Float64Type>()?.value(row))),
         LogicalType::Decimal { .. } => match array.data_type() {
-            DataType::Decimal128(..) => Some(array.as_primitive_opt::<Decimal128Type>()?.value_as_string(row)),
+            DataType::Decimal128(..) => {
+                Some(array.as_primitive_opt::<Decimal128Type>()?.value_as_string(row))
+            }
             _ => Some(array.as_primitive_opt::<Decimal256Type>()?.value_as_string(row)),
         },
         LogicalType::Text
         | LogicalType::Json
         | LogicalType::Enum(_)
         | LogicalType::DecimalText { .. }
-        | LogicalType::Opaque { binary: false, .. } => Some(array.as_string_opt::<i32>()?.value(row).to_owned()),
+        | LogicalType::Opaque { binary: false, .. } => {
+            Some(array.as_string_opt::<i32>()?.value(row).to_owned())
+        }
         LogicalType::Uuid => {
             let bytes = array.as_fixed_size_binary_opt()?.value(row);
             let mut text = String::with_capacity(36);
@@ -170,7 +175,9 @@ fn plain(logical: &LogicalType, array: &dyn Array, row: usize) -> Option<String>
         }
         LogicalType::Duration(_) => {
             let (value, digits) = match array.data_type() {
-                DataType::Duration(TimeUnit::Second) => (array.as_primitive_opt::<DurationSecondType>()?.value(row), 0),
+                DataType::Duration(TimeUnit::Second) => {
+                    (array.as_primitive_opt::<DurationSecondType>()?.value(row), 0)
+                }
                 DataType::Duration(TimeUnit::Millisecond) => {
                     (array.as_primitive_opt::<DurationMillisecondType>()?.value(row), 3)
                 }
@@ -193,7 +200,9 @@ fn plain(logical: &LogicalType, array: &dyn Array, row: usize) -> Option<String>
 /// The number and how many digits behind the second it has.
 fn timestamp(array: &dyn Array, row: usize) -> Option<(i64, u32)> {
     Some(match array.data_type() {
-        DataType::Timestamp(TimeUnit::Second, _) => (array.as_primitive_opt::<TimestampSecondType>()?.value(row), 0),
+        DataType::Timestamp(TimeUnit::Second, _) => {
+            (array.as_primitive_opt::<TimestampSecondType>()?.value(row), 0)
+        }
         DataType::Timestamp(TimeUnit::Millisecond, _) => {
             (array.as_primitive_opt::<TimestampMillisecondType>()?.value(row), 3)
         }
@@ -227,9 +236,8 @@ fn json(logical: &LogicalType, array: &dyn Array, row: usize) -> Option<Value> {
         LogicalType::Map(key, value) => {
             let entries = array.as_map_opt()?.value(row);
             let (keys, values) = (entries.column(0), entries.column(1));
-            let pairs = (0..entries.len()).map(|place| {
-                Some((json(key, keys.as_ref(), place)?, json(value, values.as_ref(), place)?))
-            });
+            let pairs = (0..entries.len())
+                .map(|place| Some((json(key, keys.as_ref(), place)?, json(value, values.as_ref(), place)?)));
             map(pairs.collect::<Option<Vec<_>>>()?)
         }
         LogicalType::Boolean => Value::Bool(array.as_boolean_opt()?.value(row)),
@@ -274,7 +282,11 @@ fn map(pairs: Vec<(Value, Value)>) -> Value {
 }
 
 /// A row's columns as a JSON object; null values are left out.
-pub fn row_json(columns: &[(TextColumn, usize)], batch: &hub_plugin_api::arrow::array::RecordBatch, row: usize) -> Value {
+pub fn row_json(
+    columns: &[(TextColumn, usize)],
+    batch: &hub_plugin_api::arrow::array::RecordBatch,
+    row: usize,
+) -> Value {
     let mut object = Map::new();
     for (column, place) in columns {
         let array = batch.column(*place);

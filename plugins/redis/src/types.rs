@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use hub_plugin_api::{
-    arrow::array::{
-        ArrayRef, BinaryBuilder, BooleanBuilder, Float64Builder, Int64Builder, StringBuilder,
-    },
+    arrow::array::{ArrayRef, BinaryBuilder, BooleanBuilder, Float64Builder, Int64Builder, StringBuilder},
     types::{Column, LogicalType},
 };
 use serde::Deserialize;

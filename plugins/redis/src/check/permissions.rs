@@ -142,7 +142,9 @@ async fn missing(
         let mut dry_run = redis::cmd("ACL");
         dry_run.arg("DRYRUN").arg(user).arg(&needed.command);
         match session.call(DOING, &dry_run).await {
-            Err(error) if error.kind == ErrorKind::PermissionDenied || error.kind == ErrorKind::Unsupported => {
+            Err(error)
+                if error.kind == ErrorKind::PermissionDenied || error.kind == ErrorKind::Unsupported =>
+            {
                 return Ok(None);
             }
             // Of a module that is not there, or not of this version: not a matter of rights.

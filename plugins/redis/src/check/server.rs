@@ -15,7 +15,9 @@ pub async fn access(server: &Server, session: &mut Session, request: &CheckReque
         Ok(step) => step,
         Err(error) if error.kind == ErrorKind::PermissionDenied => {
             CheckStep::warning(ACCESS, format!("Database {} is open", server.settings().database_index))
-                .with_hint("The user may not send INFO: after a restart of a run keys are read from the beginning")
+                .with_hint(
+                    "The user may not send INFO: after a restart of a run keys are read from the beginning",
+                )
         }
         Err(error) => CheckStep::failed(ACCESS, &error),
     }
@@ -35,11 +37,19 @@ async fn look(server: &Server, session: &mut Session, request: &CheckRequest) ->
         Ok(CheckStep::failed(ACCESS, &error))
     };
     if is_cluster && settings.deployment != Deployment::Cluster {
-        return failed("The server is part of a cluster".into(), "deployment", "Set `deployment` to `cluster`");
+        return failed(
+            "The server is part of a cluster".into(),
+            "deployment",
+            "Set `deployment` to `cluster`",
+        );
     }
     if settings.deployment == Deployment::Cluster {
         if !is_cluster {
-            return failed("The server is no part of a cluster".into(), "deployment", "Set `deployment` to `single-node`");
+            return failed(
+                "The server is no part of a cluster".into(),
+                "deployment",
+                "Set `deployment` to `single-node`",
+            );
         }
         let masters = server.masters().await?;
         return Ok(CheckStep::passed(
@@ -49,7 +59,11 @@ async fn look(server: &Server, session: &mut Session, request: &CheckRequest) ->
     }
     let is_replica = value("role") == "slave";
     if is_replica && request.strategy == "write" {
-        return failed("The server is a replica, which takes no writes".into(), "host", "Give the master's host");
+        return failed(
+            "The server is a replica, which takes no writes".into(),
+            "host",
+            "Give the master's host",
+        );
     }
     let role = if is_replica { ", a replica" } else { "" };
     let found = format!("Database {} on version {version}{role}", settings.database_index);
@@ -87,7 +101,8 @@ pub async fn notifications(server: &Server, _request: &CheckRequest) -> CheckSte
             };
             let (host, port) = &master.address;
             if !classes.contains('E') || !classes.chars().any(|class| class != 'E' && class != 'K') {
-                let message = format!("`{host}:{port}` sends no key events: `notify-keyspace-events` is `{classes}`");
+                let message =
+                    format!("`{host}:{port}` sends no key events: `notify-keyspace-events` is `{classes}`");
                 return Ok(CheckStep::failed(NOTIFICATIONS, &Error::new(ErrorKind::InvalidConfig, message))
                     .with_fix("CONFIG SET notify-keyspace-events KEA"));
             }
@@ -112,7 +127,9 @@ pub async fn headroom(session: &mut Session, request: &CheckRequest) -> CheckSte
         let limit = setting(session, "maxmemory").await?.unwrap_or_default();
         if policy != "noeviction" && limit != "0" {
             let message = format!("When memory is full the server drops keys by itself: policy `{policy}`");
-            return Ok(CheckStep::warning(HEADROOM, message).with_fix("CONFIG SET maxmemory-policy noeviction"));
+            return Ok(
+                CheckStep::warning(HEADROOM, message).with_fix("CONFIG SET maxmemory-policy noeviction")
+            );
         }
         if request.strategy == "write" {
             let save = setting(session, "save").await?.unwrap_or_default();

@@ -283,7 +283,8 @@ impl Fetcher {
                 }
             }
             Kind::SortedSet => {
-                let (mut scored, mut places): (Vec<(Vec<u8>, f64)>, HashMap<Vec<u8>, usize>) = Default::default();
+                let (mut scored, mut places): (Vec<(Vec<u8>, f64)>, HashMap<Vec<u8>, usize>) =
+                    Default::default();
                 let mut rank = 0;
                 loop {
                     let mut command = redis::cmd("ZRANGE");
@@ -373,7 +374,9 @@ impl Fetcher {
 pub fn too_large(key: &[u8], column: &str, bytes: u64, limit: u64) -> Error {
     Error::new(
         ErrorKind::InvalidData,
-        format!("Column `{column}`: a value has {bytes} bytes or more, over `max_value_bytes`, which is {limit}"),
+        format!(
+            "Column `{column}`: a value has {bytes} bytes or more, over `max_value_bytes`, which is {limit}"
+        ),
     )
     .with_context("key", String::from_utf8_lossy(key))
 }

@@ -19,7 +19,10 @@ pub fn value_json(entry: &Entry, encoding: Encoding) -> Result<Value, String> {
         Content::Bytes(bytes) if entry.kind == Kind::Json => serde_json::from_slice(bytes)
             .map_err(|error| format!("The module's answer is no JSON document: {error}"))?,
         Content::Unknown => {
-            return Err(format!("Type `{}` is of a module that the connector does not know", entry.kind.name()));
+            return Err(format!(
+                "Type `{}` is of a module that the connector does not know",
+                entry.kind.name()
+            ));
         }
         content => written(content, &text)?,
     })
@@ -125,7 +128,10 @@ mod tests {
             (entry(Kind::Hash, Content::Pairs(pairs.clone())), json!({"a": "1", "b": "ü"})),
             (entry(Kind::List, Content::Items(vec![b"2".to_vec(), b"1".to_vec()])), json!(["2", "1"])),
             (
-                entry(Kind::SortedSet, Content::Scored(vec![(b"m".to_vec(), 1.5), (b"n".to_vec(), f64::INFINITY)])),
+                entry(
+                    Kind::SortedSet,
+                    Content::Scored(vec![(b"m".to_vec(), 1.5), (b"n".to_vec(), f64::INFINITY)]),
+                ),
                 json!([{"member": "m", "score": 1.5}, {"member": "n", "score": "inf"}]),
             ),
             (

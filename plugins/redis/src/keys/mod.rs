@@ -9,5 +9,8 @@ mod scan;
 mod seen;
 mod shape;
 
-pub(crate) use options::options;
+pub(crate) use fetch::{Entry, Fetcher as ScanFetch};
+pub(crate) use json::{fields_json, fields_payload, text_or_hex, value_json};
+pub(crate) use options::{KeysOptions, options};
 pub(crate) use plan::plan;
+pub(crate) use scan::Scan;

@@ -107,9 +107,28 @@ impl KeysOptions {
         names.sort_unstable();
         if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(Error::config("fields", format!("Column `{}` would be there twice", twice[0]))
-                .with_hint("`key_column` renames or removes the column of the key, `ttl` that of the time to live"));
+                .with_hint(
+                    "`key_column` renames or removes the column of the key, `ttl` that of the time to live",
+                ));
         }
         Ok(options)
+    }
+
+    /// All keys that patterns find, with their values.
+    pub fn of_patterns(patterns: Vec<String>) -> Self {
+        Self {
+            keys: Vec::new(),
+            patterns,
+            kind: None,
+            shape: Shape::Value,
+            fields: Vec::new(),
+            encoding: Encoding::Text,
+            ttl: true,
+            key_column: key(),
+            stream: keys(),
+            unique_keys: true,
+            scan_count: scan_count(),
+        }
     }
 
     /// The columns of shape `fields` that are no fields.

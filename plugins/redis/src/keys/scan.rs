@@ -112,7 +112,8 @@ impl Scan {
                     let mut here = Vec::new();
                     for key in &keys {
                         let slot = self.is_cluster().then(|| slot_of(key));
-                        let is_here = slot.is_none_or(|slot| nodes.masters[master].has(slot) && self.takes(slot));
+                        let is_here =
+                            slot.is_none_or(|slot| nodes.masters[master].has(slot) && self.takes(slot));
                         if is_here && new(&mut seen, key)? {
                             here.push(key.clone());
                         }
@@ -142,8 +143,10 @@ impl Scan {
                     let part: Vec<Vec<u8>> = wanted.by_ref().take(per_page).collect();
                     let count = part.len();
                     let entries = self.fetcher.fetch(session, part).await?;
-                    let bytes: usize = entries.iter().map(|entry| entry.content.bytes() + entry.key.len()).sum();
-                    per_page = (PAGE_BYTES * count.max(1) / bytes.max(1)).clamp(LEAST_KEYS, 4 * count.max(FIRST_KEYS));
+                    let bytes: usize =
+                        entries.iter().map(|entry| entry.content.bytes() + entry.key.len()).sum();
+                    per_page = (PAGE_BYTES * count.max(1) / bytes.max(1))
+                        .clamp(LEAST_KEYS, 4 * count.max(FIRST_KEYS));
                     let is_last = wanted.peek().is_none();
                     if !send(sender, entries, is_last.then(|| at.clone())).await {
                         return Ok(());

@@ -135,10 +135,13 @@ impl Seen {
         let Some(spill) = &self.spill else { return Err(Error::internal("There is no directory")) };
         let bytes = (self.runs.iter().map(|run| run.hashes).sum::<usize>() + hashes) * HASH_BYTES;
         if bytes as u64 > spill.quota_bytes {
-            let message = format!("The keys seen take {bytes} bytes on disk; the host allows {}", spill.quota_bytes);
+            let message =
+                format!("The keys seen take {bytes} bytes on disk; the host allows {}", spill.quota_bytes);
             return Err(Error::new(ErrorKind::ResourceExhausted, message)
                 .with_field("unique_keys")
-                .with_hint("Turn `unique_keys` off: a key may then come twice, which an upsert does not mind"));
+                .with_hint(
+                    "Turn `unique_keys` off: a key may then come twice, which an upsert does not mind",
+                ));
         }
         self.files += 1;
         Ok(spill.directory.join(format!("seen-{}", self.files)))

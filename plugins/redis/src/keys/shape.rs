@@ -143,9 +143,9 @@ impl Shaper {
         }
         let encoded = self.options.encoding.field_type();
         let value = match (&entry.content, self.options.kind()) {
-            (Content::Bytes(bytes), Some(Kind::String)) => {
-                encoded.read(bytes).map_err(|reason| format!("The value {reason}; `encoding: binary` takes it"))
-            }
+            (Content::Bytes(bytes), Some(Kind::String)) => encoded
+                .read(bytes)
+                .map_err(|reason| format!("The value {reason}; `encoding: binary` takes it")),
             _ => json::value_json(entry, self.options.encoding).map(|value| Cell::Owned(value.to_string())),
         };
         let cells = value.and_then(|value| {

@@ -32,8 +32,11 @@ impl Columns {
         let find = |name: &str| columns.iter().position(|column| column.column().name == name);
         let must = |name: &str| {
             find(name).ok_or_else(|| {
-                Error::config("type", format!("The rows have no column `{name}`, so they are none of By Keys"))
-                    .with_hint("`from-rows` takes rows of By Keys in shape `value`")
+                Error::config(
+                    "type",
+                    format!("The rows have no column `{name}`, so they are none of By Keys"),
+                )
+                .with_hint("`from-rows` takes rows of By Keys in shape `value`")
             })
         };
         let value = must("value")?;
@@ -64,25 +67,31 @@ pub fn actions(
     let mut key = options.key_prefix.clone().into_bytes();
     key.extend(must(columns.key, "key")?);
     let kind = String::from_utf8_lossy(&must(columns.kind, "type")?).into_owned();
-    let kind = Kind::of_option(&kind).ok_or_else(|| Refused::new(format!("Type `{kind}` cannot be written")))?;
+    let kind =
+        Kind::of_option(&kind).ok_or_else(|| Refused::new(format!("Type `{kind}` cannot be written")))?;
     let stored = must(columns.value, "value")?;
     let value = if columns.value_is_json {
-        serde_json::from_slice(&stored).map_err(|error| Refused::new(format!("Column `value` is no JSON: {error}")))?
+        serde_json::from_slice(&stored)
+            .map_err(|error| Refused::new(format!("Column `value` is no JSON: {error}")))?
     } else {
         Value::Null
     };
     let bytes = |value: &Value| -> Result<Vec<u8>, Refused> {
-        let text = value.as_str().ok_or_else(|| Refused::new(format!("`{value}` in column `value` is no text")))?;
+        let text =
+            value.as_str().ok_or_else(|| Refused::new(format!("`{value}` in column `value` is no text")))?;
         match options.encoding {
             Encoding::Text => Ok(text.as_bytes().to_vec()),
-            Encoding::Binary => base64::decode(text)
-                .ok_or_else(|| Refused::new("A text in column `value` is no base64, as `encoding: binary` has it")),
+            Encoding::Binary => base64::decode(text).ok_or_else(|| {
+                Refused::new("A text in column `value` is no base64, as `encoding: binary` has it")
+            }),
         }
     };
     let mut add = |name: &str, arguments: Vec<Vec<u8>>| {
         let mut command = redis::cmd(name);
         command.arg(&key);
-        arguments.iter().for_each(|argument| { command.arg(argument); });
+        arguments.iter().for_each(|argument| {
+            command.arg(argument);
+        });
         out.push(Action::Run { key: key.clone(), command, expects: None });
     };
     let list = || value.as_array().ok_or_else(|| Refused::new("Column `value` is no JSON list"));
@@ -115,7 +124,8 @@ pub fn actions(
         }
         Kind::Stream => {
             for entry in list()? {
-                let id = entry["id"].as_str().ok_or_else(|| Refused::new("An entry of the stream has no id"))?;
+                let id =
+                    entry["id"].as_str().ok_or_else(|| Refused::new("An entry of the stream has no id"))?;
                 let mut arguments = vec![id.as_bytes().to_vec()];
                 arguments.extend(pairs(&entry["fields"], &bytes)?.into_iter().flatten());
                 add("XADD", arguments);
@@ -137,9 +147,10 @@ type Bytes<'a> = &'a dyn Fn(&Value) -> Result<Vec<u8>, Refused>;
 /// An object's names and values, or those of a list of pairs. Names are encoded as values are.
 fn pairs(value: &Value, bytes: Bytes<'_>) -> Result<Vec<[Vec<u8>; 2]>, Refused> {
     match value {
-        Value::Object(object) => {
-            object.iter().map(|(name, value)| Ok([bytes(&Value::String(name.clone()))?, bytes(value)?])).collect()
-        }
+        Value::Object(object) => object
+            .iter()
+            .map(|(name, value)| Ok([bytes(&Value::String(name.clone()))?, bytes(value)?]))
+            .collect(),
         Value::Array(list) => list.iter().map(|pair| Ok([bytes(&pair[0])?, bytes(&pair[1])?])).collect(),
         _ => Err(Refused::new("Column `value` is neither an object nor a list of pairs")),
     }

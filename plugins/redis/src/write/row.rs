@@ -91,7 +91,10 @@ impl Batch<'_> {
                     let before = if placeholder.before || old { self.before(place, row)? } else { None };
                     let value = if before.is_some() { before } else { self.value(place, row)? };
                     let value = value.ok_or_else(|| {
-                        Refused::new(format!("Column `{}` is null, which Redis does not have", placeholder.column))
+                        Refused::new(format!(
+                            "Column `{}` is null, which Redis does not have",
+                            placeholder.column
+                        ))
                     })?;
                     bytes.extend_from_slice(&value);
                 }

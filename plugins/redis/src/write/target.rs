@@ -83,7 +83,8 @@ impl Target {
             WriteType::FromRows => Some(restore::Columns::of(&columns)?),
             _ => None,
         };
-        let (score, id) = (place("score_column", &options.score_column)?, place("id_column", &options.id_column)?);
+        let (score, id) =
+            (place("score_column", &options.score_column)?, place("id_column", &options.id_column)?);
         let ttl = place("ttl_column", &options.ttl_column)?;
         let value = match place("value_column", &options.value_column)? {
             Some(place) => Value::Column(place),
@@ -157,7 +158,13 @@ impl Target {
         self.put(batch, row, op, key, out)
     }
 
-    fn own_commands(&self, batch: &Batch<'_>, row: usize, op: Op, out: &mut Vec<Action>) -> Result<(), Refused> {
+    fn own_commands(
+        &self,
+        batch: &Batch<'_>,
+        row: usize,
+        op: Op,
+        out: &mut Vec<Action>,
+    ) -> Result<(), Refused> {
         for template in self.commands.iter().filter(|template| template.on == op) {
             let mut command = redis::cmd(&template.name);
             let mut key = Vec::new();
@@ -197,7 +204,14 @@ impl Target {
         Ok(key)
     }
 
-    fn put(&self, batch: &Batch<'_>, row: usize, op: Op, key: Vec<u8>, out: &mut Vec<Action>) -> Result<(), Refused> {
+    fn put(
+        &self,
+        batch: &Batch<'_>,
+        row: usize,
+        op: Op,
+        key: Vec<u8>,
+        out: &mut Vec<Action>,
+    ) -> Result<(), Refused> {
         let mut lives = match self.options.ttl_ms {
             0 => None,
             ttl => Some(ttl.to_string().into_bytes()),
@@ -238,64 +252,94 @@ impl Target {
                     }
                 }
                 if !gone.is_empty() {
-                    add("HDEL", Some("hash"), &|command| gone.iter().for_each(|name| { command.arg(name); }));
+                    add("HDEL", Some("hash"), &|command| {
+                        gone.iter().for_each(|name| {
+                            command.arg(name);
+                        })
+                    });
                 }
                 if set.is_empty() {
                     return Err(Refused::new("Every column of the row is null, and Redis has no empty hash"));
                 }
                 add("HSET", Some("hash"), &|command| {
-                    set.iter().for_each(|(name, value)| { command.arg(name).arg(value); });
+                    set.iter().for_each(|(name, value)| {
+                        command.arg(name).arg(value);
+                    });
                 });
             }
             WriteType::Json => {
                 let value = self.document(batch, row)?;
-                add("JSON.SET", None, &|command| { command.arg("$").arg(&value); });
+                add("JSON.SET", None, &|command| {
+                    command.arg("$").arg(&value);
+                });
             }
             WriteType::List => {
                 let value = self.stored(batch, row)?;
-                add("RPUSH", Some("list"), &|command| { command.arg(&value); });
+                add("RPUSH", Some("list"), &|command| {
+                    command.arg(&value);
+                });
             }
             WriteType::Set => {
                 let value = self.stored(batch, row)?;
-                add("SADD", Some("set"), &|command| { command.arg(&value); });
+                add("SADD", Some("set"), &|command| {
+                    command.arg(&value);
+                });
             }
             WriteType::Zset => {
                 let (score, value) = (self.score(batch, row)?, self.stored(batch, row)?);
-                add("ZADD", Some("zset"), &|command| { command.arg(&score).arg(&value); });
+                add("ZADD", Some("zset"), &|command| {
+                    command.arg(&score).arg(&value);
+                });
             }
             WriteType::Stream => {
                 let id = match self.id {
-                    Some(column) => batch.value(column, row)?.ok_or_else(|| Refused::new("The entry's id is null"))?,
+                    Some(column) => {
+                        batch.value(column, row)?.ok_or_else(|| Refused::new("The entry's id is null"))?
+                    }
                     None => b"*".to_vec(),
                 };
                 let mut fields = Vec::new();
                 if self.changes {
                     fields.push((b"__op".as_slice(), op.as_str().as_bytes().to_vec()));
                 }
-                for (place, column) in self.columns.iter().enumerate().filter(|(place, _)| Some(*place) != self.id) {
+                for (place, column) in
+                    self.columns.iter().enumerate().filter(|(place, _)| Some(*place) != self.id)
+                {
                     if let Some(value) = batch.value(place, row)? {
                         fields.push((column.column().name.as_bytes(), value));
                     }
                 }
                 if fields.is_empty() {
-                    return Err(Refused::new("Every column of the row is null, and Redis has no empty entry"));
+                    return Err(Refused::new(
+                        "Every column of the row is null, and Redis has no empty entry",
+                    ));
                 }
                 add("XADD", Some("stream"), &|command| {
                     command.arg(&id);
-                    fields.iter().for_each(|(name, value)| { command.arg(name).arg(value); });
+                    fields.iter().for_each(|(name, value)| {
+                        command.arg(name).arg(value);
+                    });
                 });
             }
             WriteType::FromRows => {}
         }
         match &lives {
-            Some(lives) => add("PEXPIRE", None, &|command| { command.arg(lives); }),
+            Some(lives) => add("PEXPIRE", None, &|command| {
+                command.arg(lives);
+            }),
             None if self.ttl.is_some() => add("PERSIST", None, &|_| {}),
             None => {}
         }
         Ok(())
     }
 
-    fn delete(&self, batch: &Batch<'_>, row: usize, key: Vec<u8>, out: &mut Vec<Action>) -> Result<(), Refused> {
+    fn delete(
+        &self,
+        batch: &Batch<'_>,
+        row: usize,
+        key: Vec<u8>,
+        out: &mut Vec<Action>,
+    ) -> Result<(), Refused> {
         let name = match self.options.kind {
             WriteType::Hash | WriteType::String | WriteType::Json | WriteType::FromRows => {
                 out.push(run("UNLINK", &key, None));
@@ -339,9 +383,12 @@ impl Target {
     fn whole(&self, batch: &Batch<'_>, row: usize) -> Result<Vec<u8>, Refused> {
         if let Some(column) = (0..self.columns.len()).find(|column| batch.is_unchanged(*column, row)) {
             let name = &self.columns[column].column().name;
-            return Err(Refused::new(format!("Column `{name}` was not sent by the source, so the row is not whole")));
+            return Err(Refused::new(format!(
+                "Column `{name}` was not sent by the source, so the row is not whole"
+            )));
         }
-        let columns: Vec<_> = self.columns.iter().cloned().enumerate().map(|(place, column)| (column, place)).collect();
+        let columns: Vec<_> =
+            self.columns.iter().cloned().enumerate().map(|(place, column)| (column, place)).collect();
         Ok(row_json(&columns, batch.rows, row).to_string().into_bytes())
     }
 
@@ -367,13 +414,18 @@ impl Target {
         let value = batch.value(column, row)?;
         let value = value.ok_or_else(|| Refused::new(format!("The score in column `{name}` is null")))?;
         let text = String::from_utf8_lossy(&value);
-        let score: f64 = text.parse().map_err(|_| Refused::new(format!("The score in column `{name}` is no number")))?;
+        let score: f64 =
+            text.parse().map_err(|_| Refused::new(format!("The score in column `{name}` is no number")))?;
         if score.is_nan() {
-            return Err(Refused::new(format!("The score in column `{name}` is not a number, which Redis refuses")));
+            return Err(Refused::new(format!(
+                "The score in column `{name}` is not a number, which Redis refuses"
+            )));
         }
         let is_whole = text.parse::<i128>().is_ok();
         if is_whole && text.parse::<i128>().ok() != Some(score as i128) {
-            return Err(Refused::new(format!("The score in column `{name}` would be rounded: Redis keeps 53 bits of it")));
+            return Err(Refused::new(format!(
+                "The score in column `{name}` would be rounded: Redis keeps 53 bits of it"
+            )));
         }
         Ok(value)
     }
@@ -396,7 +448,8 @@ fn default_key(
     keys: &[usize],
     own_commands: bool,
 ) -> Result<Template> {
-    let name = schema.stream.namespace.iter().chain([&schema.stream.name]).cloned().collect::<Vec<_>>().join(JOINT);
+    let name =
+        schema.stream.namespace.iter().chain([&schema.stream.name]).cloned().collect::<Vec<_>>().join(JOINT);
     let mut template = vec![Part::Text(name)];
     if !options.kind.is_keyed() || options.kind == WriteType::FromRows || own_commands {
         return Ok(template);

@@ -39,9 +39,31 @@ pub struct CommandTemplate {
 
 /// Commands that would end or cut the writer's transaction, or leave its session in another state.
 const FORBIDDEN: [&str; 25] = [
-    "asking", "auth", "client", "discard", "exec", "hello", "migrate", "monitor", "multi", "psubscribe", "psync",
-    "punsubscribe", "quit", "readonly", "readwrite", "replicaof", "reset", "select", "shutdown", "slaveof",
-    "ssubscribe", "subscribe", "unwatch", "wait", "watch",
+    "asking",
+    "auth",
+    "client",
+    "discard",
+    "exec",
+    "hello",
+    "migrate",
+    "monitor",
+    "multi",
+    "psubscribe",
+    "psync",
+    "punsubscribe",
+    "quit",
+    "readonly",
+    "readwrite",
+    "replicaof",
+    "reset",
+    "select",
+    "shutdown",
+    "slaveof",
+    "ssubscribe",
+    "subscribe",
+    "unwatch",
+    "wait",
+    "watch",
 ];
 
 const BEFORE: &str = "__before.";
@@ -58,9 +80,9 @@ pub fn parse(field: &str, text: &str) -> Result<Template> {
             parts.push(Part::Text(rest[..open].to_owned()));
         }
         let inside = &rest[open + 2..];
-        let close = inside
-            .find("}}")
-            .ok_or_else(|| Error::config(field, format!("A placeholder in `{text}` is not closed by `}}}}`")))?;
+        let close = inside.find("}}").ok_or_else(|| {
+            Error::config(field, format!("A placeholder in `{text}` is not closed by `}}}}`"))
+        })?;
         let name = inside[..close].trim();
         let (before, column) = match name.strip_prefix(BEFORE) {
             Some(column) => (true, column),
@@ -85,19 +107,24 @@ pub fn parse(field: &str, text: &str) -> Result<Template> {
 pub fn commands(options: &[CommandOption]) -> Result<Vec<CommandTemplate>> {
     let refuse = |message: String| Error::config("commands", message);
     let parsed = options.iter().map(|option| {
-        let on = option.on.parse().map_err(|_| {
-            refuse(format!("`{}` is none of insert, update, delete and snapshot", option.on))
-        })?;
-        let Some((name, arguments)) = option.command.split_first().filter(|(name, _)| !name.is_empty()) else {
+        let on = option
+            .on
+            .parse()
+            .map_err(|_| refuse(format!("`{}` is none of insert, update, delete and snapshot", option.on)))?;
+        let Some((name, arguments)) = option.command.split_first().filter(|(name, _)| !name.is_empty())
+        else {
             return Err(refuse("A command has no name".into()));
         };
         if name.contains("{{") {
             return Err(refuse(format!("The name of command `{name}` must be written out")));
         }
-        if FORBIDDEN.contains(&name.to_ascii_lowercase().as_str()) || name.to_ascii_lowercase().starts_with('b') && is_blocking(name) {
+        if FORBIDDEN.contains(&name.to_ascii_lowercase().as_str())
+            || name.to_ascii_lowercase().starts_with('b') && is_blocking(name)
+        {
             return Err(refuse(format!("Command `{name}` does not belong into the writer's transaction")));
         }
-        let arguments = arguments.iter().map(|argument| parse("commands", argument)).collect::<Result<_>>()?;
+        let arguments =
+            arguments.iter().map(|argument| parse("commands", argument)).collect::<Result<_>>()?;
         Ok(CommandTemplate { on, name: name.clone(), arguments })
     });
     parsed.collect()
@@ -105,7 +132,8 @@ pub fn commands(options: &[CommandOption]) -> Result<Vec<CommandTemplate>> {
 
 fn is_blocking(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    ["blmove", "blmpop", "blpop", "brpop", "brpoplpush", "bzmpop", "bzpopmax", "bzpopmin"].contains(&name.as_str())
+    ["blmove", "blmpop", "blpop", "brpop", "brpoplpush", "bzmpop", "bzpopmax", "bzpopmin"]
+        .contains(&name.as_str())
 }
 
 #[cfg(test)]

@@ -9,8 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use hub_plugin_api::{
     CommitToken, Error, ErrorKind, FlushReport, Guarantee, RejectedRow, Result, Rows, StreamId, StreamSchema,
-    Writer, WriterRequest, WriterStart, async_trait,
-    changes::Changes,
+    Writer, WriterRequest, WriterStart, async_trait, changes::Changes,
 };
 use redis::{Cmd, Pipeline, Value};
 use tokio::task::JoinHandle;
@@ -86,7 +85,10 @@ pub async fn writer(server: &Server, request: &WriterRequest) -> Result<Box<dyn 
     let lane = Lane::take(&mut session, request).await?;
     let idempotent = commands.is_empty() && options.kind.is_keyed();
     let (guarantee, reason) = if is_cluster {
-        (Guarantee::AtLeastOnce, "A cluster has no transaction over its nodes: rows are there before the token is")
+        (
+            Guarantee::AtLeastOnce,
+            "A cluster has no transaction over its nodes: rows are there before the token is",
+        )
     } else {
         (Guarantee::EffectivelyOnce, "Rows and commit token are stored by one transaction")
     };
@@ -246,7 +248,9 @@ impl RedisWriter {
         }
         for keys in groups.into_values() {
             let mut pipeline = Pipeline::with_capacity(keys.len());
-            keys.iter().for_each(|key| { pipeline.cmd("TYPE").arg(key); });
+            keys.iter().for_each(|key| {
+                pipeline.cmd("TYPE").arg(key);
+            });
             let answers = self.side.pipeline(DOING, keys[0], &pipeline).await?;
             for (key, answer) in keys.into_iter().zip(answers) {
                 let kind = reply::text(DOING, answer)?;
@@ -276,7 +280,10 @@ impl RedisWriter {
     async fn commit_with(&mut self, token: &CommitToken) -> Result<()> {
         self.flush_all().await?;
         if let Some(first) = self.rejected.first() {
-            return Err(Error::new(first.kind, format!("Rows were refused and not asked for: {}", first.reason)));
+            return Err(Error::new(
+                first.kind,
+                format!("Rows were refused and not asked for: {}", first.reason),
+            ));
         }
         let store = self.lane.store(token)?;
         if self.masters.is_some() {
@@ -315,9 +322,11 @@ impl RedisWriter {
         });
         let refused: Vec<_> = refused.collect();
         let Some(first) = refused.first() else { return Ok(()) };
-        let doing = format!("The transaction was carried out, but {} of its commands were refused", refused.len());
-        Err(Error { kind: ErrorKind::InvalidData, ..error::from_answer(&doing, first) }
-            .with_hint("Redis takes nothing back: write those rows again once the keys are of the right type"))
+        let doing =
+            format!("The transaction was carried out, but {} of its commands were refused", refused.len());
+        Err(Error { kind: ErrorKind::InvalidData, ..error::from_answer(&doing, first) }.with_hint(
+            "Redis takes nothing back: write those rows again once the keys are of the right type",
+        ))
     }
 
     async fn wait_for_replicas(&mut self) -> Result<()> {
@@ -358,10 +367,13 @@ impl Action {
     fn bytes(&self) -> usize {
         match self {
             Self::Set { key, value } => key.len() + value.len() + 24,
-            Self::Run { command, .. } => command.args_iter().map(|argument| match argument {
-                redis::Arg::Simple(bytes) => bytes.len() + 12,
-                _ => 12,
-            }).sum(),
+            Self::Run { command, .. } => command
+                .args_iter()
+                .map(|argument| match argument {
+                    redis::Arg::Simple(bytes) => bytes.len() + 12,
+                    _ => 12,
+                })
+                .sum(),
         }
     }
 }
@@ -377,16 +389,22 @@ fn in_one(actions: Vec<Action>) -> Pipeline {
                 command.arg(key).arg(value);
                 *keys += 1;
                 if *keys == SET_KEYS {
-                    set.take().into_iter().for_each(|(command, _)| { pipeline.add_command(command); });
+                    set.take().into_iter().for_each(|(command, _)| {
+                        pipeline.add_command(command);
+                    });
                 }
             }
             Action::Run { command, .. } => {
-                set.take().into_iter().for_each(|(command, _)| { pipeline.add_command(command); });
+                set.take().into_iter().for_each(|(command, _)| {
+                    pipeline.add_command(command);
+                });
                 pipeline.add_command(command);
             }
         }
     }
-    set.into_iter().for_each(|(command, _)| { pipeline.add_command(command); });
+    set.into_iter().for_each(|(command, _)| {
+        pipeline.add_command(command);
+    });
     pipeline
 }
 

@@ -1,0 +1,10 @@
+//! Strategy `keyspace`: what happens to keys, as the servers publish it.
+
+mod listen;
+mod options;
+mod plan;
+mod reader;
+mod rows;
+
+pub(crate) use options::options;
+pub(crate) use plan::plan;

@@ -1,0 +1,28 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::id::EntryId;
+
+/// Version of the position.
+pub const POSITION: u32 = 1;
+
+/// How far each stream is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamsPosition {
+    /// By key.
+    pub streams: BTreeMap<String, StreamPosition>,
+}
+
+/// How far one stream is read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamPosition {
+    /// The last entry that came in order.
+    pub last: EntryId,
+    /// The newest removed entry that is known: what was removed up to it was told, or was before our time.
+    #[serde(default)]
+    pub removed: EntryId,
+    /// Entries that were taken over from other consumers and not acknowledged yet.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub claimed: BTreeSet<EntryId>,
+}

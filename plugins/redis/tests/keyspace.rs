@@ -1,0 +1,123 @@
+//! By Keyspace.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use hub_plugin_api::json;
+
+use crate::support::{Server, cluster_ports, follow, open, plan_request, run};
+
+const PATIENCE: Duration = Duration::from_millis(800);
+
+#[test]
+fn events_of_every_class_come_with_the_value_that_is_there() {
+    run(async {
+        let server = Server::get().database(14);
+        let mut client = server.client().await;
+        redis::cmd("FLUSHDB").exec_async(&mut client).await.unwrap();
+        let connection = server.connection().await;
+        let options = json!({ "fetch_value": true, "patterns": ["k:*"] });
+        let plan = connection.plan(&plan_request("keyspace", "p", options)).await.unwrap();
+        let mut reader = open(&*plan, None).await.unwrap();
+        follow(&mut *reader, PATIENCE).await.unwrap();
+        let mut pipeline = redis::pipe();
+        pipeline.cmd("SET").arg("k:string").arg("v").ignore();
+        pipeline.cmd("HSET").arg("k:hash").arg("f").arg("v").ignore();
+        pipeline.cmd("RPUSH").arg("k:list").arg("v").ignore();
+        pipeline.cmd("SADD").arg("k:set").arg("v").ignore();
+        pipeline.cmd("ZADD").arg("k:zset").arg(1).arg("v").ignore();
+        pipeline.cmd("XADD").arg("k:stream").arg("1-1").arg("f").arg("v").ignore();
+        pipeline.cmd("DEL").arg("k:list").ignore();
+        pipeline.cmd("SET").arg("k:short").arg("v").arg("PX").arg(50).ignore();
+        pipeline.cmd("SET").arg("other").arg("v").ignore();
+        pipeline.exec_async(&mut client).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        // An expired key goes when it is touched, or by and by.
+        let _: Option<String> = redis::cmd("GET").arg("k:short").query_async(&mut client).await.unwrap();
+        let read = follow(&mut *reader, PATIENCE).await.unwrap();
+        let rows: BTreeSet<String> = read
+            .texts("event")
+            .into_iter()
+            .zip(read.texts("key"))
+            .map(|(event, key)| format!("{event} {key}"))
+            .collect();
+        for expected in [
+            "set k:string",
+            "hset k:hash",
+            "rpush k:list",
+            "sadd k:set",
+            "zadd k:zset",
+            "xadd k:stream",
+            "del k:list",
+            "expired k:short",
+        ] {
+            assert!(rows.contains(expected), "{expected}: {rows:?}");
+        }
+        assert!(!rows.iter().any(|row| row.ends_with("other")));
+        let values: BTreeSet<String> = read
+            .texts("key")
+            .into_iter()
+            .zip(read.texts("value"))
+            .map(|(key, value)| format!("{key} {value}"))
+            .collect();
+        assert!(values.contains("k:string \"v\"") && values.contains("k:hash {\"f\":\"v\"}"), "{values:?}");
+        assert!(values.contains("k:list -"), "what is gone has no value: {values:?}");
+        redis::cmd("FLUSHDB").exec_async(&mut client).await.unwrap();
+    });
+}
+
+#[test]
+fn every_master_of_a_cluster_is_heard_also_after_a_failover_and_what_was_missed_is_found() {
+    run(async {
+        let Some(server) = Server::cluster() else { return };
+        let mut client = server.cluster_client().await;
+        let connection = server.connection().await;
+        let prefix = format!("heard-{}", std::process::id());
+        let options = json!({ "patterns": [format!("{prefix}:*")], "reconcile": true, "topology_ms": 200 });
+        let plan = connection.plan(&plan_request("keyspace", "p", options)).await.unwrap();
+        let mut reader = open(&*plan, None).await.unwrap();
+        follow(&mut *reader, PATIENCE).await.unwrap();
+
+        let set = async |client: &mut redis::cluster_async::ClusterConnection,
+                         numbers: std::ops::Range<u32>| {
+            for number in numbers {
+                redis::cmd("SET")
+                    .arg(format!("{prefix}:{number}"))
+                    .arg(number)
+                    .exec_async(client)
+                    .await
+                    .unwrap();
+            }
+        };
+        set(&mut client, 0..60).await;
+        let read = follow(&mut *reader, PATIENCE).await.unwrap();
+        assert_eq!(read.rows(), 60);
+        let nodes: BTreeSet<String> = read.texts("node").into_iter().collect();
+        assert_eq!(nodes.len(), 3, "{nodes:?}");
+
+        // A replica takes over, and right then keys are set.
+        let mut replica = None;
+        for port in cluster_ports() {
+            let mut node = server.node(port).await;
+            let role: redis::Value = redis::cmd("ROLE").query_async(&mut node).await.unwrap();
+            if role.as_sequence().unwrap()[0] == redis::Value::BulkString(b"slave".to_vec()) {
+                replica = Some(node);
+                break;
+            }
+        }
+        redis::cmd("CLUSTER").arg("FAILOVER").exec_async(&mut replica.unwrap()).await.unwrap();
+        set(&mut client, 60..200).await;
+        let read = follow(&mut *reader, Duration::from_secs(4)).await.unwrap();
+        let keys: BTreeSet<String> = read.texts("key").into_iter().collect();
+        assert_eq!(keys.len(), 200, "what was missed is found, with what was known before");
+        assert!(read.texts("event").contains(&"reconcile".to_owned()));
+
+        // The new master is heard.
+        set(&mut client, 200..260).await;
+        let read = follow(&mut *reader, PATIENCE).await.unwrap();
+        assert!(read.texts("event").iter().filter(|event| *event == "set").count() >= 60);
+        assert_eq!(
+            read.texts("node").into_iter().filter(|node| node != "-").collect::<BTreeSet<_>>().len(),
+            3
+        );
+    });
+}
