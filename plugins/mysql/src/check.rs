@@ -1,6 +1,7 @@
 //! The connection test: steps in order, and after the first that fails the others are reported as skipped.
 
 mod reading;
+mod writing;
 
 use hub_plugin_api::{
     CheckReporter, CheckRequest, CheckStatus, CheckStep, Context, Error, ErrorKind, Result,
@@ -24,6 +25,7 @@ const AUTHENTICATION: &str = "authentication";
 const ACCESS: &str = "access";
 const PERMISSIONS: &str = "permissions";
 const HEADROOM: &str = "headroom";
+const WRITE_PROBE: &str = "write-probe";
 
 /// Tests a connection for a strategy.
 ///
@@ -36,13 +38,19 @@ pub async fn check(
     request: &CheckRequest,
     reporter: &CheckReporter,
 ) -> Result<()> {
-    let steps = vec![NETWORK, TLS, AUTHENTICATION, ACCESS, PERMISSIONS, HEADROOM];
+    let mut steps = vec![NETWORK, TLS, AUTHENTICATION, ACCESS, PERMISSIONS, HEADROOM];
+    if request.strategy == "write" {
+        steps.push(WRITE_PROBE);
+    }
     let mut report = Report { reporter, left: steps };
     if !report.step(reach(settings).await) {
         return Ok(());
     }
     let Some(mut session) = log_in(settings, context, &mut report).await? else { return Ok(()) };
-    reading::check(vendor, settings, context, &mut session, request, &mut report).await;
+    match request.strategy.as_str() {
+        "write" => writing::check(vendor, settings, context, &mut session, request, &mut report).await,
+        _ => reading::check(vendor, settings, context, &mut session, request, &mut report).await,
+    }
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use hub_plugin_api::{
     CheckReporter, CheckRequest, Config, Connection, Connector, ConnectorSpec, Context, DiscoverRequest,
     Error, Guarantee, Plan, PlanRequest, Reader, Result, Statement, Strategy, StreamDescription, StreamId,
-    StreamPage, arrow::array::RecordBatch, async_trait,
+    StreamPage, Writer, WriterRequest, arrow::array::RecordBatch, async_trait,
 };
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
     discover,
     flavor::Vendor,
     identity::identity,
-    query,
+    query, write,
 };
 
 /// MySQL.
@@ -27,8 +27,12 @@ fn spec(vendor: Vendor) -> ConnectorSpec {
         .guarantee(Guarantee::AtLeastOnce)
         .describe("Reads the rows of a statement; with a cursor, later runs read only what is new");
     query.options = query::options();
+    let mut write = Strategy::destination("write", "By Write Operation")
+        .guarantee(Guarantee::EffectivelyOnce)
+        .describe("Writes rows into tables, together with the commit token in one transaction");
+    write.options = write::options();
     let mut spec =
-        ConnectorSpec::new(vendor.engine(), vendor.name()).answers_queries().strategy(query).strategy(binlog::strategy());
+        ConnectorSpec::new(vendor.engine(), vendor.name()).answers_queries().strategy(query).strategy(binlog::strategy()).strategy(write);
     spec.parameters = config::parameters();
     spec
 }
@@ -105,6 +109,13 @@ impl Connection for ServerConnection {
             "query" => query::plan(&self.settings, &self.context, request).await,
             "binlog" => binlog::plan(&self.settings, &self.context, request).await,
             other => Err(Error::unsupported(format_args!("Reading by strategy `{other}`"))),
+        }
+    }
+
+    async fn writer(&self, request: &WriterRequest) -> Result<Box<dyn Writer>> {
+        match request.strategy.as_str() {
+            "write" => write::writer(&self.settings, &self.context, request).await,
+            other => Err(Error::unsupported(format_args!("Writing by strategy `{other}`"))),
         }
     }
 }

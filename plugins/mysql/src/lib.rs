@@ -16,6 +16,7 @@ mod raw;
 mod sql;
 mod tls;
 mod types;
+mod write;
 
 pub use connector::{MariaDb, MySql};
 

@@ -32,7 +32,7 @@ fn picture(read: &Read) -> String {
 }
 
 /// Types and values that both vendors have.
-const COMMON: &[&str] = &[
+pub const COMMON: &[&str] = &[
     "CREATE TABLE numbers (id int PRIMARY KEY, ti tinyint, tu tinyint unsigned, si smallint, su smallint unsigned,
         mi mediumint, mu mediumint unsigned, ii int, iu int unsigned, bi bigint, bu bigint unsigned,
         z int(6) zerofill, b boolean, f float, d double, n decimal(65,30), m decimal(38,10), p decimal(5), b1 bit(1),

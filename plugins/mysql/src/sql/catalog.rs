@@ -47,6 +47,15 @@ pub fn table(schema: &str, table: &str) -> String {
     )
 }
 
+/// The comment of a table.
+pub fn comment(schema: &str, table: &str) -> String {
+    format!(
+        "SELECT t.TABLE_COMMENT FROM information_schema.TABLES t WHERE t.TABLE_SCHEMA = {} AND t.TABLE_NAME = {}",
+        literal(schema),
+        literal(table),
+    )
+}
+
 /// Unique indexes of a table, a row a column: index, column.
 pub fn unique_indexes(schema: &str, table: &str) -> String {
     format!(

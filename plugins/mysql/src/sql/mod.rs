@@ -3,6 +3,7 @@
 pub mod catalog;
 pub mod read;
 pub mod statement;
+pub mod write;
 
 use crate::{
     config::Settings,

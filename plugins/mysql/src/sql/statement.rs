@@ -105,22 +105,32 @@ impl StatementText {
     }
 }
 
-enum Token {
+/// A piece of a statement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Token {
+    /// White space or a comment.
     Blank,
+    /// `;`
     Semicolon,
+    /// `?`
     Parameter,
+    /// A keyword, a name or a number.
     Word,
+    /// An operator, a quoted text, a quoted name.
     Other,
 }
 
-struct Lexer<'a> {
-    text: &'a str,
-    at: usize,
+/// Takes a statement apart.
+pub struct Lexer<'a> {
+    /// The statement.
+    pub text: &'a str,
+    /// Where the next token starts.
+    pub at: usize,
 }
 
 impl Lexer<'_> {
     /// The next token and where it starts. What is not closed goes up to the end; the server refuses it.
-    fn next_token(&mut self) -> Option<(Token, usize)> {
+    pub fn next_token(&mut self) -> Option<(Token, usize)> {
         let start = self.at;
         let rest = &self.text[start..];
         let first = rest.chars().next()?;
@@ -148,7 +158,8 @@ impl Lexer<'_> {
     }
 }
 
-fn is_word(character: char) -> bool {
+/// Whether a character can be part of a name without quotes.
+pub fn is_word(character: char) -> bool {
     character.is_ascii_alphanumeric() || character == '_' || character == '$' || !character.is_ascii()
 }
 

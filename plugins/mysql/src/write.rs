@@ -1,0 +1,19 @@
+//! Strategy `write`: rows into tables, together with the commit token in one transaction.
+
+mod cell;
+mod changes;
+mod halves;
+mod json;
+mod options;
+mod replace;
+mod rows;
+mod segment;
+mod settle;
+mod table;
+mod template;
+mod time;
+mod token;
+mod writer;
+
+pub use options::options;
+pub use writer::writer;

@@ -1,0 +1,489 @@
+//! A cell on its way into a column: what is taken before the first row, and each value's text.
+
+use hub_plugin_api::{
+    Error, ErrorKind, Result,
+    arrow::{
+        array::{Array, AsArray},
+        datatypes::{
+            DataType, Date32Type, Decimal128Type, Decimal256Type, DurationMicrosecondType, DurationMillisecondType,
+            DurationNanosecondType, DurationSecondType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
+            Int64Type, IntervalMonthDayNanoType, Time64MicrosecondType, Time64NanosecondType, TimeUnit,
+            TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+            UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+        },
+    },
+    types::{Column, LogicalType},
+};
+
+use super::{json, time};
+use crate::{raw::column::EWKB_SRID, sql, types::ServerType};
+
+/// The longest time of the servers', in microseconds.
+const LONGEST_TIME: i128 = (838 * 3600 + 59 * 60 + 59) * 1_000_000;
+
+/// What a value goes into.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Target {
+    /// The column's type; none for a value of a statement of the user's own.
+    pub server_type: Option<ServerType>,
+    /// In the server's words.
+    pub declared: String,
+    /// Seconds that the session's zone is ahead of UTC.
+    pub offset_seconds: i64,
+}
+
+impl Target {
+    /// A place that the server converts values for.
+    pub(super) fn any() -> Self {
+        Self { server_type: None, declared: "a value".into(), offset_seconds: 0 }
+    }
+
+    /// The number in the parentheses of a declared type.
+    fn length(&self) -> Option<usize> {
+        self.declared.split_once('(')?.1.split([')', ',']).next()?.parse().ok()
+    }
+
+    /// Digits behind the second.
+    fn digits(&self) -> u32 {
+        match self.server_type {
+            None => 6,
+            Some(_) => self.length().and_then(|length| u32::try_from(length).ok()).unwrap_or(0),
+        }
+    }
+}
+
+/// A value in the form in which a statement or a file can have it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Cell<'a> {
+    Null,
+    /// Digits that stand for themselves.
+    Number(String),
+    /// Text in UTF-8.
+    Text(std::borrow::Cow<'a, str>),
+    /// Bytes.
+    Bytes(std::borrow::Cow<'a, [u8]>),
+}
+
+/// How the values of a column get into a column of a table.
+#[derive(Clone, Debug)]
+pub(super) struct ColumnPlan {
+    /// Its place in the batch.
+    pub index: usize,
+    /// The column's name.
+    pub name: String,
+    logical: LogicalType,
+    target: Target,
+    required: bool,
+}
+
+impl ColumnPlan {
+    /// Decides whether such values can be stored as they are.
+    ///
+    /// # Errors
+    /// [`ErrorKind::SchemaMismatch`] with the column's name when they cannot.
+    pub(super) fn new(index: usize, column: &Column, target: Target) -> Result<Self> {
+        if target.server_type.as_ref().is_some_and(|of| !fits(&column.logical, of)) {
+            return Err(Error::new(
+                ErrorKind::SchemaMismatch,
+                format!("Column `{}` of the table is `{}`, which cannot hold {:?}", column.name, target.declared, column.logical),
+            )
+            .with_hint("Change the column's type, or convert the values at the source"));
+        }
+        let (name, logical) = (column.name.clone(), column.logical.clone());
+        Ok(Self { index, name, logical, target, required: false })
+    }
+
+    /// The same way, without nulls.
+    #[must_use]
+    pub(super) fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
+
+    /// The same way from another place of a batch.
+    pub(super) fn at(&self, index: usize) -> Self {
+        Self { index, ..self.clone() }
+    }
+
+    /// What is made of the text in a file.
+    pub(super) fn from_text(&self) -> Option<&'static str> {
+        match self.target.server_type {
+            Some(ServerType::Bit(_)) if !self.is_bytes() => Some("CAST(@v AS UNSIGNED)"),
+            Some(ServerType::Bytes | ServerType::Geometry | ServerType::Vector | ServerType::Bit(_)) => {
+                Some("UNHEX(@v)")
+            }
+            _ => None,
+        }
+    }
+
+    fn is_bytes(&self) -> bool {
+        matches!(self.logical, LogicalType::Opaque { binary: true, .. } | LogicalType::Binary)
+    }
+
+    /// A value as an expression.
+    ///
+    /// # Errors
+    /// Why it cannot be stored, in words.
+    pub(super) fn literal(&self, array: &dyn Array, row: usize) -> Result<String, String> {
+        Ok(match self.cell(array, row)? {
+            Cell::Null => "NULL".into(),
+            Cell::Number(digits) => digits,
+            Cell::Text(text) => sql::literal(&text),
+            Cell::Bytes(bytes) => sql::hex_literal(&bytes),
+        })
+    }
+
+    /// Writes a value into a file of LOAD DATA.
+    ///
+    /// # Errors
+    /// Why it cannot be stored, in words.
+    pub(super) fn put(&self, array: &dyn Array, row: usize, out: &mut Vec<u8>) -> Result<(), String> {
+        match self.cell(array, row)? {
+            Cell::Null => out.extend_from_slice(b"\\N"),
+            Cell::Number(digits) => out.extend_from_slice(digits.as_bytes()),
+            Cell::Text(text) => {
+                let bytes = text.as_bytes();
+                let mut copied = 0;
+                for (at, byte) in bytes.iter().enumerate() {
+                    let escape = match byte {
+                        b'\\' => b'\\',
+                        b'\t' => b't',
+                        b'\n' => b'n',
+                        b'\r' => b'r',
+                        0 => b'0',
+                        _ => continue,
+                    };
+                    out.extend_from_slice(&bytes[copied..at]);
+                    out.extend_from_slice(&[b'\\', escape]);
+                    copied = at + 1;
+                }
+                out.extend_from_slice(&bytes[copied..]);
+            }
+            Cell::Bytes(bytes) => {
+                const DIGITS: &[u8; 16] = b"0123456789abcdef";
+                for byte in bytes.iter() {
+                    out.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn cell<'a>(&self, array: &'a dyn Array, row: usize) -> Result<Cell<'a>, String> {
+        if array.is_null(row) {
+            if self.required {
+                return Err(self.refuse("is null, and the column is part of the key"));
+            }
+            return Ok(Cell::Null);
+        }
+        self.value(array, row).map_err(|reason| self.refuse(&reason))
+    }
+
+    fn refuse(&self, reason: &str) -> String {
+        format!("The value of column `{}` {reason} (`{}`)", self.name, self.target.declared)
+    }
+
+    fn value<'a>(&self, array: &'a dyn Array, row: usize) -> Result<Cell<'a>, String> {
+        macro_rules! number {
+            ($of:ty) => {
+                Cell::Number(array.as_primitive::<$of>().value(row).to_string())
+            };
+        }
+        Ok(match array.data_type() {
+            DataType::Boolean => Cell::Number(u8::from(array.as_boolean().value(row)).to_string()),
+            DataType::Int8 => number!(Int8Type),
+            DataType::Int16 => number!(Int16Type),
+            DataType::Int32 => number!(Int32Type),
+            DataType::Int64 => number!(Int64Type),
+            DataType::UInt8 => number!(UInt8Type),
+            DataType::UInt16 => number!(UInt16Type),
+            DataType::UInt32 => number!(UInt32Type),
+            DataType::UInt64 => number!(UInt64Type),
+            DataType::Float32 => {
+                let value = array.as_primitive::<Float32Type>().value(row);
+                finite(f64::from(value))?;
+                Cell::Number(format!("{value:e}"))
+            }
+            DataType::Float64 => {
+                let value = array.as_primitive::<Float64Type>().value(row);
+                finite(value)?;
+                Cell::Number(format!("{value:e}"))
+            }
+            DataType::Decimal128(_, _) => {
+                self.decimal(array.as_primitive::<Decimal128Type>().value_as_string(row))?
+            }
+            DataType::Decimal256(_, _) => {
+                self.decimal(array.as_primitive::<Decimal256Type>().value_as_string(row))?
+            }
+            DataType::Utf8 => self.text(array.as_string::<i32>().value(row))?,
+            DataType::Binary => self.bytes(array.as_binary::<i32>().value(row))?,
+            DataType::FixedSizeBinary(_) => {
+                let bytes = array.as_fixed_size_binary().value(row);
+                match (&self.logical, &self.target.server_type) {
+                    (LogicalType::Uuid, Some(ServerType::Bytes)) => Cell::Bytes(bytes.into()),
+                    (LogicalType::Uuid, _) => Cell::Text(uuid(bytes).into()),
+                    _ => self.bytes(bytes)?,
+                }
+            }
+            DataType::Date32 => {
+                let day = array.as_primitive::<Date32Type>().value(row);
+                Cell::Text(time::date(day.into()).ok_or("is outside the years 1 to 9999")?.into())
+            }
+            DataType::Time64(TimeUnit::Microsecond) => {
+                let value = array.as_primitive::<Time64MicrosecondType>().value(row);
+                self.time(i128::from(value) * 1000)?
+            }
+            DataType::Time64(_) => {
+                let value = array.as_primitive::<Time64NanosecondType>().value(row);
+                self.time(value.into())?
+            }
+            DataType::Duration(unit) => {
+                let (value, factor) = match unit {
+                    TimeUnit::Second => (array.as_primitive::<DurationSecondType>().value(row), 1_000_000_000),
+                    TimeUnit::Millisecond => {
+                        (array.as_primitive::<DurationMillisecondType>().value(row), 1_000_000)
+                    }
+                    TimeUnit::Microsecond => (array.as_primitive::<DurationMicrosecondType>().value(row), 1_000),
+                    TimeUnit::Nanosecond => (array.as_primitive::<DurationNanosecondType>().value(row), 1),
+                };
+                self.time(i128::from(value) * factor)?
+            }
+            DataType::Timestamp(unit, _) => {
+                let (value, factor) = match unit {
+                    TimeUnit::Second => (array.as_primitive::<TimestampSecondType>().value(row), 1_000_000_000),
+                    TimeUnit::Millisecond => {
+                        (array.as_primitive::<TimestampMillisecondType>().value(row), 1_000_000)
+                    }
+                    TimeUnit::Microsecond => {
+                        (array.as_primitive::<TimestampMicrosecondType>().value(row), 1_000)
+                    }
+                    TimeUnit::Nanosecond => (array.as_primitive::<TimestampNanosecondType>().value(row), 1),
+                };
+                self.timestamp(i128::from(value) * factor)?
+            }
+            DataType::Interval(_) => {
+                let value = array.as_primitive::<IntervalMonthDayNanoType>().value(row);
+                let nanos = i128::from(value.nanoseconds);
+                let sign = if nanos < 0 { "-" } else { "" };
+                let (seconds, rest) = (nanos.unsigned_abs() / 1_000_000_000, nanos.unsigned_abs() % 1_000_000_000);
+                let (months, days) = (value.months, value.days);
+                Cell::Text(format!("P{months}M{days}DT{sign}{seconds}.{rest:09}S").into())
+            }
+            DataType::Struct(_) => self.structure(array, row)?,
+            DataType::List(item)
+                if self.target.server_type == Some(ServerType::Vector) && *item.data_type() == DataType::Float32 =>
+            {
+                let values = array.as_list::<i32>().value(row);
+                if values.null_count() > 0 {
+                    return Err("has a null in it".into());
+                }
+                let numbers = values.as_primitive::<Float32Type>();
+                Cell::Bytes(numbers.values().iter().flat_map(|number| number.to_le_bytes()).collect())
+            }
+            DataType::List(_) | DataType::Map(_, _) => {
+                let mut text = String::new();
+                json::put(array, row, &mut text)?;
+                Cell::Text(text.into())
+            }
+            other => return Err(format!("is of type {other}, which has no place here")),
+        })
+    }
+
+    fn structure<'a>(&self, array: &'a dyn Array, row: usize) -> Result<Cell<'a>, String> {
+        let columns = array.as_struct();
+        let offset = |place: usize| {
+            let minutes = columns.column(place).as_primitive::<Int16Type>();
+            minutes.is_valid(row).then(|| minutes.value(row))
+        };
+        match &self.logical {
+            LogicalType::WideTimestamp => {
+                let seconds = columns.column(0).as_primitive::<Int64Type>().value(row);
+                let nanos = columns.column(1).as_primitive::<Int32Type>().value(row);
+                let minutes = offset(2);
+                let local = seconds + i64::from(minutes.unwrap_or_default()) * 60;
+                let text = time::timestamp(local, u32::try_from(nanos).map_err(|_| "has negative nanoseconds")?);
+                let text = text.ok_or("is outside the years 1 to 9999")?;
+                Ok(Cell::Text(format!("{text}{}", minutes.map(time::offset).unwrap_or_default()).into()))
+            }
+            LogicalType::OffsetTimestamp(unit) => {
+                let nanos = nanoseconds(columns.column(0).as_ref(), row)?;
+                let minutes = offset(1).unwrap_or_default();
+                let local = nanos + i128::from(minutes) * 60_000_000_000;
+                let seconds = i64::try_from(local.div_euclid(1_000_000_000)).map_err(|_| "is out of range")?;
+                let rest = local.rem_euclid(1_000_000_000) as u32;
+                let text = time::timestamp(seconds, rest).ok_or("is outside the years 1 to 9999")?;
+                let _ = unit;
+                Ok(Cell::Text(format!("{text}{}", time::offset(minutes)).into()))
+            }
+            _ => {
+                let mut text = String::new();
+                json::put(array, row, &mut text)?;
+                Ok(Cell::Text(text.into()))
+            }
+        }
+    }
+
+    /// Digits, none of which the server would round away.
+    fn decimal<'a>(&self, digits: String) -> Result<Cell<'a>, String> {
+        if let Some(ServerType::Decimal { scale, .. }) = self.target.server_type {
+            let fraction = digits.split_once('.').map_or("", |(_, fraction)| fraction).trim_end_matches('0');
+            if fraction.len() > usize::from(scale) {
+                return Err("has more digits behind the point than the column".into());
+            }
+        }
+        if matches!(self.target.server_type, Some(ServerType::Integer { .. } | ServerType::Year)) {
+            let (whole, fraction) = digits.split_once('.').unwrap_or((&digits, ""));
+            if fraction.bytes().any(|digit| digit != b'0') {
+                return Err("is no whole number".into());
+            }
+            return Ok(Cell::Number(whole.to_owned()));
+        }
+        Ok(Cell::Number(digits))
+    }
+
+    fn text<'a>(&self, text: &'a str) -> Result<Cell<'a>, String> {
+        if matches!(self.logical, LogicalType::DecimalText { .. })
+            && matches!(self.target.server_type, Some(ServerType::Decimal { .. } | ServerType::Integer { .. }))
+        {
+            if !text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'.')) {
+                return Err(format!("is `{text}`, for which the servers have no number"));
+            }
+            return self.decimal(text.to_owned());
+        }
+        let declared = &self.target.declared;
+        let cuts = declared.starts_with("char") || declared.starts_with("enum") || declared.starts_with("set");
+        if text.ends_with(' ') {
+            let long = declared.starts_with("varchar")
+                && self.target.length().is_some_and(|length| text.chars().count() > length);
+            if cuts || long {
+                return Err("ends with a blank, which the server would cut off".into());
+            }
+        }
+        if self.target.server_type == Some(ServerType::Bytes) {
+            return Ok(Cell::Bytes(text.as_bytes().into()));
+        }
+        Ok(Cell::Text(text.into()))
+    }
+
+    fn bytes<'a>(&self, bytes: &'a [u8]) -> Result<Cell<'a>, String> {
+        if self.target.server_type == Some(ServerType::Geometry) {
+            return Ok(Cell::Bytes(with_srid(bytes)?.into()));
+        }
+        if self.target.declared.starts_with("binary") && self.target.length().is_some_and(|length| bytes.len() < length)
+        {
+            return Err("is shorter than the column, which the server would fill up".into());
+        }
+        Ok(Cell::Bytes(bytes.into()))
+    }
+
+    fn time<'a>(&self, nanos: i128) -> Result<Cell<'a>, String> {
+        self.check_digits(nanos)?;
+        if nanos.abs() > LONGEST_TIME * 1000 {
+            return Err("is longer than 838:59:59".into());
+        }
+        let (sign, length) = (if nanos < 0 { "-" } else { "" }, nanos.unsigned_abs());
+        let text = time::clock((length / 1_000_000_000) as i64, (length % 1_000_000_000) as u32);
+        Ok(Cell::Text(format!("{sign}{text}").into()))
+    }
+
+    fn timestamp<'a>(&self, nanos: i128) -> Result<Cell<'a>, String> {
+        self.check_digits(nanos)?;
+        let is_instant = self.target.server_type == Some(ServerType::Timestamp);
+        let offset = if is_instant { self.target.offset_seconds } else { 0 };
+        let seconds = i64::try_from(nanos.div_euclid(1_000_000_000)).map_err(|_| "is out of range")?;
+        let text = time::timestamp(seconds + offset, nanos.rem_euclid(1_000_000_000) as u32);
+        Ok(Cell::Text(text.ok_or("is outside the years 1 to 9999")?.into()))
+    }
+
+    /// The servers round what has more digits than the column, without a word.
+    fn check_digits(&self, nanos: i128) -> Result<(), String> {
+        if self.target.server_type == Some(ServerType::Text) {
+            return Ok(());
+        }
+        let unit = 10_i128.pow(9 - self.target.digits().min(6));
+        if nanos % unit != 0 {
+            return Err("has more digits behind the second than the column".into());
+        }
+        Ok(())
+    }
+}
+
+fn nanoseconds(array: &dyn Array, row: usize) -> Result<i128, String> {
+    Ok(match array.data_type() {
+        DataType::Timestamp(TimeUnit::Second, _) => {
+            i128::from(array.as_primitive::<TimestampSecondType>().value(row)) * 1_000_000_000
+        }
+        DataType::Timestamp(TimeUnit::Millisecond, _) => {
+            i128::from(array.as_primitive::<TimestampMillisecondType>().value(row)) * 1_000_000
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            i128::from(array.as_primitive::<TimestampMicrosecondType>().value(row)) * 1_000
+        }
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+            array.as_primitive::<TimestampNanosecondType>().value(row).into()
+        }
+        other => return Err(format!("is of type {other}, which is no time stamp")),
+    })
+}
+
+fn finite(value: f64) -> Result<(), String> {
+    if value.is_finite() { Ok(()) } else { Err(format!("is `{value}`, for which the servers have no number")) }
+}
+
+fn uuid(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(36);
+    for (index, byte) in bytes.iter().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
+}
+
+/// The servers' own form of a geometry: four bytes of SRID, then WKB.
+fn with_srid(wkb: &[u8]) -> Result<Vec<u8>, String> {
+    let Some((&[order, t1, t2, t3, t4], rest)) = wkb.split_first_chunk::<5>() else {
+        return Err("is no geometry".into());
+    };
+    let kind = u32::from_le_bytes([t1, t2, t3, t4]);
+    if order == 1 && kind & EWKB_SRID != 0 {
+        let (srid, rest) = rest.split_first_chunk::<4>().ok_or("is no geometry")?;
+        return Ok([srid.as_slice(), &[1], &(kind & !EWKB_SRID).to_le_bytes(), rest].concat());
+    }
+    Ok([&[0; 4], wkb].concat())
+}
+
+/// Whether every value of a meaning can be stored as it is, or is refused by itself.
+fn fits(logical: &LogicalType, target: &ServerType) -> bool {
+    use LogicalType as L;
+    use ServerType as S;
+    match (logical, target) {
+        (L::Boolean | L::Int8 | L::Int16 | L::Int32 | L::Int64, S::Integer { .. } | S::Decimal { .. } | S::Text) => true,
+        (L::UInt8 | L::UInt16 | L::UInt32 | L::UInt64, S::Integer { .. } | S::Decimal { .. } | S::Text) => true,
+        (L::Boolean, S::Bit(_)) => true,
+        (L::Int16 | L::Int32 | L::Int64 | L::UInt8 | L::UInt16, S::Year) => true,
+        (L::Int8 | L::Int16 | L::Int32 | L::UInt8 | L::UInt16 | L::UInt32, S::Double) => true,
+        (L::Int8 | L::Int16 | L::UInt8 | L::UInt16, S::Float) => true,
+        (L::Float32, S::Float | S::Double | S::Text) | (L::Float64, S::Double | S::Text) => true,
+        (L::Decimal { .. } | L::DecimalText { .. }, S::Decimal { .. } | S::Text) => true,
+        (L::Decimal { scale: 0, .. }, S::Integer { .. }) => true,
+        (L::Text | L::Enum(_) | L::Json, S::Text | S::Json | S::Bytes) => true,
+        (L::Text | L::Enum(_), S::Enum(_) | S::Set) => true,
+        (L::Binary | L::FixedBinary(_), S::Bytes) => true,
+        (L::Geometry, S::Geometry | S::Bytes) => true,
+        (L::Date, S::Date | S::Text) => true,
+        (L::Time(_) | L::Duration(_), S::Time | S::Text) => true,
+        (L::Timestamp { utc: false, .. }, S::DateTime | S::Text) => true,
+        (L::Timestamp { utc: true, .. }, S::DateTime | S::Timestamp | S::Text) => true,
+        (L::WideTimestamp | L::OffsetTimestamp(_) | L::Interval, S::Text) => true,
+        (L::Uuid, S::Uuid | S::Text | S::Bytes) => true,
+        (L::List(item), S::Vector) => **item == L::Float32,
+        (L::List(_) | L::Struct(_) | L::Map(..), S::Json | S::Text) => true,
+        (L::Opaque { binary: true, type_name, .. }, S::Bit(_)) => type_name == "bit",
+        (L::Opaque { binary: true, .. }, S::Bytes) => true,
+        (L::Opaque { binary: false, type_name, .. }, S::Inet(name)) => type_name == name,
+        (L::Opaque { binary: false, .. }, S::Text) => true,
+        _ => false,
+    }
+}
