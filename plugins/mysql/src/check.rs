@@ -1,5 +1,6 @@
 //! The connection test: steps in order, and after the first that fails the others are reported as skipped.
 
+mod binlog;
 mod reading;
 mod writing;
 
@@ -49,6 +50,7 @@ pub async fn check(
     let Some(mut session) = log_in(settings, context, &mut report).await? else { return Ok(()) };
     match request.strategy.as_str() {
         "write" => writing::check(vendor, settings, context, &mut session, request, &mut report).await,
+        "binlog" => binlog::check(vendor, settings, &mut session, request, &mut report).await,
         _ => reading::check(vendor, settings, context, &mut session, request, &mut report).await,
     }
     Ok(())

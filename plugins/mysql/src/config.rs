@@ -36,6 +36,9 @@ pub struct Settings {
     pub server_id: u32,
     /// Default `preferred`.
     pub tls_mode: TlsMode,
+    /// What the servers of one replication group are called together, so that positions by GTID are good on each.
+    #[serde(default)]
+    pub server_group: Option<String>,
     /// PEM file of the authorities that are trusted; absent: the public ones.
     #[serde(default)]
     pub ca_file: Option<PathBuf>,
@@ -69,6 +72,8 @@ impl Settings {
             complete.required_text(field)?;
         }
         let mut settings: Self = complete.parse()?;
+        // A form leaves an empty text where nothing was written.
+        settings.server_group.take_if(|group| group.is_empty());
         for path in [&mut settings.ca_file, &mut settings.client_certificate, &mut settings.client_key] {
             // A form leaves an empty text where no file was chosen.
             path.take_if(|path| path.as_os_str().is_empty());
@@ -164,6 +169,9 @@ pub fn parameters() -> Vec<Parameter> {
             .default("preferred")
             .advanced()
             .describe("Whether sessions use TLS, and how much of the server's certificate is checked"),
+        Parameter::text("server_group", "Server group").advanced().describe(
+            "What the servers of one replication group are called together: a pipeline By Bin Logs then goes on at any of them, by GTID",
+        ),
         Parameter::file("ca_file", "CA file").advanced().describe(
             "PEM file of the trusted authorities; without it the modes that verify trust the public ones",
         ),

@@ -38,8 +38,6 @@ pub enum Decoding {
     Enum(Vec<String>),
     /// The texts of values by their bits, with commas between.
     Set(Vec<String>),
-    /// MariaDB's UUID.
-    MariaDbUuid,
     /// MariaDB's INET4 or INET6, as text.
     Address,
 }
@@ -240,6 +238,22 @@ impl ColumnBuilder {
         }
     }
 
+    /// Adds a text that is decoded already.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Internal`] when the column is none of text.
+    pub fn append_text(&mut self, text: &str) -> Result<()> {
+        let Values::Text(bytes) = &mut self.values else {
+            return Err(Error::internal(format!("Column `{}` is none of text", self.name)));
+        };
+        bytes.data.extend_from_slice(text.as_bytes());
+        if let Err(wrong) = bytes.end_value() {
+            return Err(self.refuse(wrong));
+        }
+        self.nulls.append_non_null();
+        Ok(())
+    }
+
     #[cold]
     fn refuse(&self, wrong: Wrong) -> Error {
         let invalid = |what: &dyn Display| {
@@ -327,13 +341,10 @@ impl ColumnBuilder {
                 if raw.len() > *width {
                     return Err(Wrong::Storage);
                 }
-                let start = values.len();
+                // The log leaves out the zeros at the end.
+                let end = values.len() + *width;
                 values.extend_from_slice(raw);
-                values.resize(start + *width, 0);
-                if self.decoding == Decoding::MariaDbUuid {
-                    let stored: [u8; 16] = values[start..].try_into().map_err(|_| Wrong::Storage)?;
-                    values[start..].copy_from_slice(&uuid_of(stored));
-                }
+                values.resize(end, 0);
             }
         }
         Ok(())
@@ -429,14 +440,13 @@ fn put_text(into: &mut Bytes, storage: Storage, decoding: &Decoding, raw: &[u8])
                 into.data.extend_from_slice(value.as_bytes());
             }
         }
-        (_, Decoding::Address) => {
-            let text = match *raw {
-                [a, b, c, d] => std::net::Ipv4Addr::new(a, b, c, d).to_string(),
-                _ => {
-                    let mut whole = [0; 16];
-                    whole.get_mut(..raw.len()).ok_or(Wrong::Storage)?.copy_from_slice(raw);
-                    std::net::Ipv6Addr::from(whole).to_string()
-                }
+        (Storage::Bytes { most, .. }, Decoding::Address) => {
+            // The log leaves out the zeros at the end.
+            let mut whole = [0; 16];
+            whole.get_mut(..raw.len()).ok_or(Wrong::Storage)?.copy_from_slice(raw);
+            let text = match (most, whole) {
+                (4, [a, b, c, d, ..]) => std::net::Ipv4Addr::new(a, b, c, d).to_string(),
+                _ => std::net::Ipv6Addr::from(whole).to_string(),
             };
             into.data.extend_from_slice(text.as_bytes());
         }
@@ -457,22 +467,6 @@ fn put_text(into: &mut Bytes, storage: Storage, decoding: &Decoding, raw: &[u8])
         _ => into.data.extend_from_slice(raw),
     }
     Ok(())
-}
-
-/// MariaDB keeps the parts of a UUID back to front, so that those made one after the other sort together; since
-/// 10.11 only those of versions 1 to 5, whose own order does not: 6 and above lie as they are written.
-fn uuid_of(stored: [u8; 16]) -> [u8; 16] {
-    // As written, the version is in byte 6, the variant in byte 8.
-    if stored[6] >> 4 >= 6 && stored[8] >> 6 == 2 {
-        return stored;
-    }
-    let mut uuid = [0; 16];
-    uuid[..4].copy_from_slice(&stored[12..16]);
-    uuid[4..6].copy_from_slice(&stored[10..12]);
-    uuid[6..8].copy_from_slice(&stored[8..10]);
-    uuid[8..10].copy_from_slice(&stored[6..8]);
-    uuid[10..].copy_from_slice(&stored[..6]);
-    uuid
 }
 
 fn primitive<T: ArrowPrimitiveType>(values: &mut Vec<T::Native>, nulls: Option<NullBuffer>) -> ArrayRef {
@@ -545,14 +539,16 @@ mod tests {
     }
 
     #[test]
-    fn uuid_of_mariadb_is_put_in_order() {
-        let written: [u8; 16] = std::array::from_fn(|index| index as u8);
-        let mut stored = [0; 16];
-        stored[..6].copy_from_slice(&written[10..]);
-        stored[6..8].copy_from_slice(&written[8..10]);
-        stored[8..10].copy_from_slice(&written[6..8]);
-        stored[10..12].copy_from_slice(&written[4..6]);
-        stored[12..].copy_from_slice(&written[..4]);
-        assert_eq!(uuid_of(stored), written);
+    fn addresses_and_uuids_get_their_zeros_back() {
+        let storage = |most| Storage::Bytes { length: 1, most, family: Family::Fixed };
+        let mut four = builder(storage(4), Decoding::Address, DataType::Utf8);
+        four.append(&[10]).unwrap();
+        assert_eq!(four.finish().unwrap().as_string::<i32>().value(0), "10.0.0.0");
+        let mut six = builder(storage(16), Decoding::Address, DataType::Utf8);
+        six.append(&[]).unwrap();
+        assert_eq!(six.finish().unwrap().as_string::<i32>().value(0), "::");
+        let mut uuid = builder(storage(16), Decoding::Plain, DataType::FixedSizeBinary(16));
+        uuid.append(&[1]).unwrap();
+        assert_eq!(uuid.finish().unwrap().as_fixed_size_binary().value(0)[..2], [1, 0]);
     }
 }

@@ -49,6 +49,8 @@ struct Table {
     schema_id: u32,
     /// Whether its shape was handed over.
     announced: bool,
+    /// What is new about the shape.
+    change: Option<String>,
 }
 
 /// A transaction whose end did not come yet.
@@ -416,6 +418,7 @@ impl Follower {
             rows: ChangedRows::new(shape, self.wishes.zero_dates)?,
             schema_id: self.next_schema,
             announced: false,
+            change: known.map(|_| "The table was altered".to_owned()),
         };
         self.next_schema += 1;
         match known {
@@ -465,7 +468,9 @@ impl Follower {
         }
         let shape = Arc::clone(table.rows.shape());
         if !std::mem::replace(&mut table.announced, true) {
-            let schema = StreamSchema::new(shape.stream.clone(), table.schema_id, Arc::clone(&shape.schema));
+            let mut schema =
+                StreamSchema::new(shape.stream.clone(), table.schema_id, Arc::clone(&shape.schema));
+            schema.change = table.change.take();
             self.out.push_back(Event::Schema(schema));
         }
         let (schema_id, batch) = (table.schema_id, table.rows.finish()?);

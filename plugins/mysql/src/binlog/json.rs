@@ -82,29 +82,37 @@ fn write_number(into: &mut String, number: impl std::fmt::Display) {
     let _ = write!(into, "{number}");
 }
 
-/// An object or array: counts, then entries of keys and values, whose offsets start at the container.
-fn container(kind: u8, bytes: &[u8], depth: u32, into: &mut String) -> Result<()> {
+/// What a value holds.
+pub enum Children<'a> {
+    /// It is no container.
+    None,
+    /// Kind and bytes of each value.
+    Array(Vec<(u8, &'a [u8])>),
+    /// Keys, and kind and bytes of each value.
+    Object(Vec<(&'a [u8], (u8, &'a [u8]))>),
+}
+
+/// Takes an object or array apart: counts, then entries of keys and values, whose offsets start at the container.
+///
+/// # Errors
+/// [`hub_plugin_api::ErrorKind::Protocol`] when the bytes are not as documented.
+pub fn children(kind: u8, bytes: &[u8], depth: u32) -> Result<Children<'_>> {
+    let (is_object, width) = match kind {
+        kind::SMALL_OBJECT => (true, 2),
+        kind::LARGE_OBJECT => (true, 4),
+        kind::SMALL_ARRAY => (false, 2),
+        kind::LARGE_ARRAY => (false, 4),
+        _ => return Ok(Children::None),
+    };
     if depth >= MAX_DEPTH {
         return Err(malformed("A JSON document is too deep"));
     }
-    let width = if matches!(kind, kind::LARGE_OBJECT | kind::LARGE_ARRAY) { 4 } else { 2 };
-    let is_object = matches!(kind, kind::SMALL_OBJECT | kind::LARGE_OBJECT);
     let mut entries = Cursor(bytes);
     let count = entries.uint(width)? as usize;
     entries.uint(width)?;
     let keys_size = if is_object { count.checked_mul(width + 2).ok_or_else(truncated)? } else { 0 };
     let mut keys = Cursor(entries.take(keys_size)?);
-    into.push(if is_object { '{' } else { '[' });
-    for index in 0..count {
-        if index > 0 {
-            into.push_str(", ");
-        }
-        if is_object {
-            let (offset, length) = (keys.uint(width)? as usize, usize::from(keys.u16()?));
-            let key = bytes.get(offset..).and_then(|rest| rest.get(..length)).ok_or_else(truncated)?;
-            string(text(key)?, into);
-            into.push_str(": ");
-        }
+    let mut value = || {
         let kind = entries.u8()?;
         let entry = entries.take(width)?;
         let inline = match kind {
@@ -112,14 +120,59 @@ fn container(kind: u8, bytes: &[u8], depth: u32, into: &mut String) -> Result<()
             kind::INT32 | kind::UINT32 => width == 4,
             _ => false,
         };
-        if inline {
-            value(kind, entry, depth + 1, into)?;
-        } else {
-            let rest = bytes.get(little(entry) as usize..).ok_or_else(truncated)?;
-            value(kind, rest, depth + 1, into)?;
+        let bytes = if inline { Some(entry) } else { bytes.get(little(entry) as usize..) };
+        Ok((kind, bytes.ok_or_else(truncated)?))
+    };
+    if !is_object {
+        return Ok(Children::Array((0..count).map(|_| value()).collect::<Result<_>>()?));
+    }
+    let member = |_| {
+        let (offset, length) = (keys.uint(width)? as usize, usize::from(keys.u16()?));
+        let key = bytes.get(offset..).and_then(|rest| rest.get(..length)).ok_or_else(truncated)?;
+        Ok((key, value()?))
+    };
+    Ok(Children::Object((0..count).map(member).collect::<Result<_>>()?))
+}
+
+fn container(kind: u8, bytes: &[u8], depth: u32, into: &mut String) -> Result<()> {
+    match children(kind, bytes, depth)? {
+        Children::None => {}
+        Children::Array(cells) => {
+            into.push('[');
+            for (place, (kind, bytes)) in cells.into_iter().enumerate() {
+                into.push_str(if place > 0 { ", " } else { "" });
+                value(kind, bytes, depth + 1, into)?;
+            }
+            into.push(']');
+        }
+        Children::Object(members) => {
+            into.push('{');
+            for (place, (key, (kind, bytes))) in members.into_iter().enumerate() {
+                into.push_str(if place > 0 { ", " } else { "" });
+                write_string(key, into)?;
+                into.push_str(": ");
+                value(kind, bytes, depth + 1, into)?;
+            }
+            into.push('}');
         }
     }
-    into.push(if is_object { '}' } else { ']' });
+    Ok(())
+}
+
+/// Writes one value of a document.
+///
+/// # Errors
+/// As [`write_text`].
+pub fn write_value(kind: u8, bytes: &[u8], into: &mut String) -> Result<()> {
+    value(kind, bytes, 0, into)
+}
+
+/// Writes a key.
+///
+/// # Errors
+/// [`hub_plugin_api::ErrorKind::Protocol`] when it is not UTF-8.
+pub fn write_string(bytes: &[u8], into: &mut String) -> Result<()> {
+    string(text(bytes)?, into);
     Ok(())
 }
 

@@ -13,6 +13,7 @@ mod follow;
 mod gtid;
 mod history;
 mod json;
+mod json_diff;
 mod lexer;
 mod options;
 mod plan;
@@ -27,5 +28,5 @@ mod storage;
 mod table_map;
 mod temporal;
 
-pub use options::strategy;
+pub use options::{SnapshotWish, strategy};
 pub use plan::plan;

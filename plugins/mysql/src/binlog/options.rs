@@ -71,6 +71,24 @@ impl Options {
     }
 }
 
+/// What the connection test must know of the options.
+pub struct SnapshotWish {
+    /// Whether the rows that are there are read first.
+    pub wants_rows: bool,
+}
+
+impl SnapshotWish {
+    /// Reads and checks the options.
+    ///
+    /// # Errors
+    /// [`hub_plugin_api::ErrorKind::InvalidConfig`] with the field.
+    pub fn read(database: &str, config: &Config) -> Result<Self> {
+        let options = Options::read(config)?;
+        options.wishes(database, Budgets::default())?;
+        Ok(Self { wants_rows: options.snapshot == SnapshotMode::Initial })
+    }
+}
+
 /// The strategy as the manifest declares it.
 pub fn strategy() -> Strategy {
     let mut strategy = Strategy::source("binlog", "By Bin Logs")

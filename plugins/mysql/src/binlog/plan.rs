@@ -167,11 +167,14 @@ impl Plan for LogPlan {
         server.check_position(&position).await?;
         let vendor = server.vendor();
         let collations = server.collations().await?;
-        let gtids = match (position.gtids(vendor)?, vendor) {
-            (None, Vendor::MariaDb) => Some(Gtids::MariaDb(GtidPosition::default())),
-            (gtids, _) => gtids,
-        };
-        let position = LogPosition { server: server.id.clone(), ..position };
+        let mut position = LogPosition { server: server.id.clone(), ..position };
+        let mut gtids = position.gtids(vendor)?;
+        if gtids.is_none() && vendor == Vendor::MariaDb {
+            // Followed by file, but from here on every domain is known.
+            let here = server.position_at(position.file.clone(), position.offset).await?;
+            gtids = here.gtids(vendor)?.or_else(|| Some(Gtids::MariaDb(GtidPosition::default())));
+        }
+        position.gtids = position.gtids.filter(|gtids| !gtids.is_empty() || vendor == Vendor::MySql);
         let dump =
             Dump::open(&self.settings, &self.context, &self.options, vendor, &self.pipeline, &position)
                 .await?;

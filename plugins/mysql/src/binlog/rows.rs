@@ -20,8 +20,9 @@ use super::{
     column::ColumnBuilder,
     cursor::{Cursor, malformed},
     event::{code, unpack},
+    json_diff,
     shape::Shape,
-    storage::Storage,
+    storage::{Family, Storage},
     table_map::bit,
 };
 use crate::raw::column::ZeroDates;
@@ -33,6 +34,8 @@ enum Cell<'a> {
     Absent,
     Null,
     Value(&'a [u8]),
+    /// Differences of a JSON document.
+    Differences(&'a [u8]),
 }
 
 /// What holds for all rows of an event.
@@ -155,10 +158,16 @@ impl ChangedRows {
             match op {
                 Op::Update => {
                     self.image(first, &mut cursor, &mut before, moment.max_value_bytes)?;
-                    if of == code::PARTIAL_UPDATE_ROWS {
-                        refuse_partial(&mut cursor, second, &self.storages)?;
-                    }
+                    let partial = match of {
+                        code::PARTIAL_UPDATE_ROWS => partial_documents(&mut cursor, &self.storages)?,
+                        _ => Vec::new(),
+                    };
                     self.image(second, &mut cursor, &mut after, moment.max_value_bytes)?;
+                    for place in partial {
+                        if let Cell::Value(differences) = after[place] {
+                            after[place] = Cell::Differences(differences);
+                        }
+                    }
                     self.update(&before, &after, moment.whole_before)?;
                 }
                 Op::Delete => {
@@ -248,7 +257,7 @@ impl ChangedRows {
             for (column, cell) in self.before.columns.iter_mut().zip(before) {
                 match cell {
                     Cell::Value(value) => column.append(value)?,
-                    Cell::Absent | Cell::Null => column.append_null(),
+                    Cell::Absent | Cell::Null | Cell::Differences(_) => column.append_null(),
                 }
             }
         }
@@ -267,6 +276,14 @@ impl ChangedRows {
                 Cell::Value(value) => {
                     self.bytes += value.len();
                     column.append(value).map_err(|error| error.with_context("table", &self.shape.stream))?;
+                }
+                Cell::Differences(differences) => {
+                    let Some(Cell::Value(document)) = before.map(|before| before[place]) else {
+                        return Err(malformed("Differences of a JSON document come without the document"));
+                    };
+                    let text = json_diff::patched(document, differences)?;
+                    self.bytes += text.len();
+                    column.append_text(&text)?;
                 }
                 Cell::Null => column.append_null(),
                 Cell::Absent => {
@@ -347,18 +364,15 @@ pub fn is_rows(of: u8) -> bool {
     kind(of).is_ok()
 }
 
-/// In a partial update the differences of JSON documents may stand in place of the documents.
-fn refuse_partial(cursor: &mut Cursor<'_>, present: &[u8], storages: &[Storage]) -> Result<()> {
-    use super::storage::Family;
+/// Places of the columns whose documents are logged as differences in the image that follows: the bitmap before it has
+/// a bit for every JSON column of the table.
+fn partial_documents(cursor: &mut Cursor<'_>, storages: &[Storage]) -> Result<Vec<usize>> {
     if cursor.packed()? & 1 == 0 {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let is_json = |storage: &Storage| matches!(storage, Storage::Bytes { family: Family::Json, .. });
-    let documents = storages.iter().enumerate().filter(|(place, one)| is_json(one) && bit(present, *place));
-    let bits = cursor.take(documents.count().div_ceil(8))?;
-    if bits.iter().all(|byte| *byte == 0) {
-        return Ok(());
-    }
-    Err(Error::unsupported("A change of a JSON document that is logged as a difference")
-        .with_hint("Log whole documents with `SET GLOBAL binlog_row_value_options = ''`"))
+    let documents: Vec<_> = (0..storages.len()).filter(|place| is_json(&storages[*place])).collect();
+    let bits = cursor.take(documents.len().div_ceil(8))?;
+    let marked = documents.into_iter().enumerate().filter(|(number, _)| bit(bits, *number));
+    Ok(marked.map(|(_, place)| place).collect())
 }

@@ -123,7 +123,6 @@ pub fn carried(declaration: &ColumnDefinition, vendor: Vendor) -> Result<(Column
         ServerType::Text => Decoding::Text(charset()?),
         ServerType::Enum(labels) => Decoding::Enum(labels.clone()),
         ServerType::Set => Decoding::Set(labels(declared.get(3..).unwrap_or_default()).unwrap_or_default()),
-        ServerType::Uuid => Decoding::MariaDbUuid,
         ServerType::Inet(_) => Decoding::Address,
         _ => Decoding::Plain,
     };

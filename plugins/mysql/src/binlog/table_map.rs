@@ -204,8 +204,12 @@ impl TableMap {
     }
 }
 
+/// The types that a sign is told of, YEAR among them.
 fn is_number(storage: Storage) -> bool {
-    matches!(storage, Storage::Integer(_) | Storage::Float | Storage::Double | Storage::Decimal { .. })
+    matches!(
+        storage,
+        Storage::Integer(_) | Storage::Float | Storage::Double | Storage::Decimal { .. } | Storage::Year
+    )
 }
 
 fn is_text(storage: Storage) -> bool {

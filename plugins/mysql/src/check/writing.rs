@@ -1,6 +1,6 @@
 use hub_plugin_api::{CheckRequest, CheckStep, Context, Error, ErrorKind};
 
-use super::{ACCESS, HEADROOM, PERMISSIONS, Report, WRITE_PROBE, account, reading::server};
+use super::{HEADROOM, PERMISSIONS, Report, WRITE_PROBE, account, reading::server};
 use crate::{
     config::Settings,
     connection::Session,

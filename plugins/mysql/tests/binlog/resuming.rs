@@ -1,0 +1,193 @@
+use hub_plugin_api::{Event, StartAt, json};
+
+use super::{Followed, follow, follow_from, log_request, own_server_id};
+use crate::support::{ALL, Server, drain, open_request, run};
+
+#[test]
+fn changes_come_in_their_order_with_what_they_changed() {
+    for which in ALL {
+        run(async {
+            let mut server = Server::new(which, "order").await;
+            own_server_id(&mut server);
+            server
+                .run(&["CREATE TABLE t (id int PRIMARY KEY, v varchar(20))", "CREATE TABLE other (id int)"])
+                .await;
+            let mut reader = follow(&server, json!({ "tables": ["t"] })).await;
+            server
+                .run(&[
+                    "INSERT INTO t VALUES (1, 'a'), (2, NULL)",
+                    "INSERT INTO other VALUES (9)",
+                    "START TRANSACTION",
+                    "UPDATE t SET v = 'b' WHERE id = 2",
+                    "UPDATE t SET id = 3 WHERE id = 1",
+                    "DELETE FROM t WHERE id = 2",
+                    "COMMIT",
+                    "START TRANSACTION",
+                    "INSERT INTO t VALUES (8, 'taken back')",
+                    "ROLLBACK",
+                    "TRUNCATE t",
+                    "INSERT INTO t VALUES (4, 'd')",
+                ])
+                .await;
+            let mut followed = Followed::default();
+            followed.more(&mut *reader, 6).await.unwrap();
+            assert_eq!(
+                followed.lines(),
+                [
+                    "insert t 1 | a",
+                    "insert t 2 | null",
+                    "update t 2 | b",
+                    "update t 3 | a <- 1 | a",
+                    "delete t 2 | b",
+                    "insert t 4 | d",
+                ]
+            );
+            assert_eq!(followed.numbers(), [1, 2, 3, 4, 5, 6]);
+            assert_eq!(followed.truncated.len(), 1);
+        });
+    }
+}
+
+#[test]
+fn position_goes_on_exactly_where_it_was() {
+    for which in ALL {
+        run(async {
+            let mut server = Server::new(which, "resume").await;
+            own_server_id(&mut server);
+            server.run(&["CREATE TABLE t (id int PRIMARY KEY)"]).await;
+            let mut reader = follow(&server, json!({})).await;
+            server.run(&["INSERT INTO t VALUES (1), (2)"]).await;
+            let mut first = Followed::default();
+            first.more(&mut *reader, 2).await.unwrap();
+            drop(reader);
+            server.run(&["INSERT INTO t VALUES (3)", "FLUSH BINARY LOGS", "INSERT INTO t VALUES (4)"]).await;
+            let mut reader = follow_from(&server, json!({}), first.position.clone()).await;
+            let mut second = Followed::default();
+            second.more(&mut *reader, 2).await.unwrap();
+            assert_eq!(second.lines(), ["insert t 3", "insert t 4"]);
+            assert_eq!(second.numbers(), [3, 4]);
+        });
+    }
+}
+
+#[test]
+fn position_without_gtids_goes_on_by_file() {
+    for which in ALL {
+        run(async {
+            let mut server = Server::new(which, "byfile").await;
+            own_server_id(&mut server);
+            server.run(&["CREATE TABLE t (id int PRIMARY KEY)"]).await;
+            let mut reader = follow(&server, json!({})).await;
+            server.run(&["INSERT INTO t VALUES (1), (2)"]).await;
+            let mut first = Followed::default();
+            first.more(&mut *reader, 2).await.unwrap();
+            drop(reader);
+            server.run(&["INSERT INTO t VALUES (3)"]).await;
+            let mut value = first.position.unwrap().as_value().clone();
+            value.as_object_mut().unwrap().remove("gtids");
+            let position = serde_json::from_value(value).unwrap();
+            let mut reader = follow_from(&server, json!({}), Some(position)).await;
+            let mut second = Followed::default();
+            second.more(&mut *reader, 1).await.unwrap();
+            assert_eq!(second.lines(), ["insert t 3"]);
+        });
+    }
+}
+
+#[test]
+fn snapshot_and_stream_meet_without_gap_or_double() {
+    for which in ALL {
+        run(async {
+            let mut server = Server::new(which, "meet").await;
+            own_server_id(&mut server);
+            server
+                .run(&[
+                    "CREATE TABLE a (id int PRIMARY KEY, f float, u int unsigned)",
+                    "CREATE TABLE b (id int PRIMARY KEY, e enum('x','y'))",
+                    "INSERT INTO a VALUES (1, 0.1, 4294967295), (2, NULL, 0)",
+                    "INSERT INTO b VALUES (1, 'y')",
+                ])
+                .await;
+            let connection = server.connection().await;
+            let plan = connection.plan(&log_request(&server, json!({}), None)).await.unwrap();
+            // Committed behind the snapshot, before its rows are read.
+            server.run(&["UPDATE a SET u = 7 WHERE id = 1", "INSERT INTO b VALUES (2, 'x')"]).await;
+            let splits = plan.description().splits;
+            assert_eq!(splits.len(), 3);
+            assert_eq!(splits[2].after, [splits[0].id.clone(), splits[1].id.clone()]);
+            let mut found = Vec::new();
+            for split in &splits[..2] {
+                let mut reader = plan.open(&open_request(split, None)).await.unwrap();
+                let read = drain(&mut *reader).await.unwrap();
+                for batch in &read.batches {
+                    found.extend(super::lines(&read.schema.stream, batch));
+                }
+            }
+            assert_eq!(
+                found,
+                ["snapshot a 1 | 0.1 | 4294967295", "snapshot a 2 | null | 0", "snapshot b 1 | y"]
+            );
+            let mut reader = plan.open(&open_request(&splits[2], None)).await.unwrap();
+            let mut followed = Followed::default();
+            followed.more(&mut *reader, 2).await.unwrap();
+            assert_eq!(followed.lines(), ["update a 1 | 0.1 | 7", "insert b 2 | x"]);
+        });
+    }
+}
+
+#[test]
+fn idle_tables_still_move_the_position() {
+    for which in ALL {
+        run(async {
+            let mut server = Server::new(which, "idle").await;
+            own_server_id(&mut server);
+            server.run(&["CREATE TABLE t (id int PRIMARY KEY)", "CREATE TABLE other (id int)"]).await;
+            let mut reader = follow(&server, json!({ "tables": ["t"], "heartbeat_ms": 200 })).await;
+            server.run(&["INSERT INTO other VALUES (1)"]).await;
+            let mut followed = Followed::default();
+            followed.more(&mut *reader, 0).await.unwrap();
+            let first = followed.position.clone().unwrap();
+            server.run(&["INSERT INTO other VALUES (2)"]).await;
+            followed.more(&mut *reader, 0).await.unwrap();
+            assert_ne!(followed.position, Some(first));
+            assert_eq!(followed.rows(), 0);
+        });
+    }
+}
+
+#[test]
+fn large_transaction_comes_in_parts_with_one_boundary_behind_it() {
+    for which in ALL {
+        run(async {
+            let mut server = Server::new(which, "large").await;
+            own_server_id(&mut server);
+            server.run(&["CREATE TABLE t (id int PRIMARY KEY, v varchar(100))"]).await;
+            let connection = server.connection().await;
+            let plan = connection
+                .plan(&log_request(&server, json!({ "snapshot": "never" }), Some(StartAt::Latest)))
+                .await
+                .unwrap();
+            let split = plan.description().splits.pop().unwrap();
+            let mut request = open_request(&split, None);
+            request.budgets.max_batch_rows = 1000;
+            let mut reader = plan.open(&request).await.unwrap();
+            server
+                .run(&["INSERT INTO t WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 900) \
+                    SELECT n.i * 10 + m.i, REPEAT('x', 90) FROM n JOIN n m ON m.i < 10"])
+                .await;
+            let (mut rows, mut batches) = (0, 0);
+            loop {
+                match reader.next(std::time::Duration::from_secs(1)).await.unwrap() {
+                    Event::Rows(part) => {
+                        assert!(part.batch.num_rows() < 1500);
+                        (rows, batches) = (rows + part.batch.num_rows(), batches + 1);
+                    }
+                    Event::Boundary(_) if rows > 0 => break,
+                    _ => {}
+                }
+            }
+            assert_eq!(rows, 8100);
+            assert!(batches > 5);
+        });
+    }
+}
