@@ -93,6 +93,18 @@ impl Database {
         wait(&self.runtime, self.client.batch_execute(sql));
     }
 
+    /// Runs statements in the server's database `postgres`.
+    ///
+    /// # Panics
+    /// When one fails.
+    #[track_caller]
+    pub fn in_postgres(&self, sql: &str) {
+        let mut config = self.config.clone();
+        config.dbname("postgres");
+        let client = connect(&self.runtime, &config);
+        wait(&self.runtime, client.batch_execute(sql));
+    }
+
     /// All rows of a query, every value as text.
     ///
     /// # Panics

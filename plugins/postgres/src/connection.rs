@@ -242,11 +242,25 @@ pub fn refine(settings: &Settings, error: Error) -> Error {
         (ErrorKind::Tls, _) if settings.ca_file.is_none() && settings.ssl_mode == SslMode::VerifyFull => error
             .with_field("ssl_mode")
             .with_hint("A certificate of an authority of your own needs `ca_file`; its name must be that of `host`"),
-        (ErrorKind::Tls, _) => error.with_field("ssl_mode"),
+        (ErrorKind::Tls, _) => match refused_certificate(&text) {
+            Some(hint) => error.with_field("ssl_mode").with_hint(hint),
+            None => error.with_field("ssl_mode"),
+        },
         (ErrorKind::Network | ErrorKind::TimedOut, _) => error.with_field("host"),
         (ErrorKind::InvalidConfig, _) if text.contains("password") => {
             error.with_field("password").with_hint("The server asks for a password, and none is given")
         }
         _ => error,
     }
+}
+
+/// What to do about a certificate of the server's that was refused, by the words of rustls.
+fn refused_certificate(text: &str) -> Option<&'static str> {
+    let reasons = [
+        ("Expired", "The server's certificate has expired, or the clock of this machine is wrong"),
+        ("NotValidForName", "The certificate is of another name: `host` must be one that it holds"),
+        ("not valid for name", "The certificate is of another name: `host` must be one that it holds"),
+        ("UnknownIssuer", "The authorities of `ca_file` did not sign the server's certificate"),
+    ];
+    reasons.into_iter().find(|(words, _)| text.contains(words)).map(|(_, hint)| hint)
 }

@@ -64,6 +64,11 @@ impl Steps {
         self.0.iter().find(|step| step["status"] == "failed")
     }
 
+    /// Whether a step failed.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failed_or_none().is_some()
+    }
+
     /// The step that failed; those behind it were skipped.
     #[track_caller]
     pub(crate) fn failed(&self, name: &str) -> &Value {

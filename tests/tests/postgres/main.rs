@@ -6,5 +6,8 @@ mod interrupted;
 mod moves;
 mod notify;
 mod server;
+mod standby;
+mod tls;
 mod type_groups;
 mod types;
+mod versions;

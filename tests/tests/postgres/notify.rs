@@ -6,8 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hub_tests::{Database, Hub, Run, Running, skip};
+use hub_tests::{
+    Database, Hub, Run, Running,
+    servers::{PostgresCluster, PostgresRelease},
+    skip,
+};
 use serde_json::{Value, json};
+
+use crate::check_steps::{at_port, cluster, with};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -146,4 +152,152 @@ fn a_key_that_never_comes_is_given_up_with_a_warning() {
     wait_until("the last row", &mut running, || ids(&database) == "1,5,6");
     let run = stop(running);
     assert!(run.stderr.contains("Keys `2 to 4`"), "{}", run.stderr);
+}
+
+/// Adds rows in small transactions, some rolled back, and does something to the hub in between.
+fn under_load(database: &Database, rounds: u32, mut meanwhile: impl FnMut(u32)) -> u64 {
+    for round in 0..rounds {
+        for _ in 0..20 {
+            database.execute("insert into outbox (what) select 'row' from generate_series(1, 5)");
+        }
+        database.execute("begin; insert into outbox (what) values ('never'); rollback");
+        meanwhile(round);
+    }
+    database.count("outbox")
+}
+
+#[test]
+fn sessions_that_are_ended_under_load_cost_no_row_and_double_none() {
+    let Some(database) = Database::create("outbox_ended") else { return skip("no PostgreSQL") };
+    let hub = Hub::new();
+    database.execute(OUTBOX);
+    let source_name = "notify_under_load";
+    let mut config = database.config();
+    config["application_name"] = json!(source_name);
+    let mut from = source(&database, outbox());
+    from["config"] = config;
+    let to = json!({
+        "connector": "postgres", "config": database.config(),
+        "options": { "mode": "append", "table": "heard", "create_table": true },
+    });
+    let file = hub.pipeline("ended", &from, &to, &json!({ "commit": { "every": "20ms" } }));
+    let mut running = hub.spawn(&file);
+    database.execute("insert into outbox (what) values ('first')");
+    wait_until("the first row", &mut running, || database.count("heard") > 0);
+    let end_sessions = format!(
+        "select pg_terminate_backend(pid) from pg_stat_activity where application_name = '{source_name}'"
+    );
+    let rows = under_load(&database, 10, |_| database.execute(&end_sessions));
+    wait_until("every row", &mut running, || database.count("heard") >= rows);
+    let run = stop(running);
+    assert_eq!(database.differences("outbox", "heard"), 0);
+    assert!(run.stderr.contains("opened again"), "{}", run.stderr);
+}
+
+#[test]
+fn a_hub_that_is_killed_under_load_misses_no_row_and_doubles_none() {
+    let Some(database) = Database::create("outbox_killed") else { return skip("no PostgreSQL") };
+    let hub = Hub::new();
+    database.execute(OUTBOX);
+    let file = pipeline(&hub, &database, outbox());
+    let mut running = hub.spawn(&file);
+    let times = if hub.environment.full { 20 } else { 4 };
+    let rows = under_load(&database, times, |round| {
+        // `kill -9` at whatever it does.
+        thread::sleep(Duration::from_millis(u64::from(round * 37 % 100)));
+        running = hub.spawn(&file);
+    });
+    // The last one may have found the pipeline still locked by the one that was killed.
+    if running.has_ended() {
+        running = hub.spawn(&file);
+    }
+    wait_until("every row", &mut running, || database.count("heard") >= rows);
+    stop(running);
+    assert_eq!(database.differences("outbox", "heard"), 0);
+}
+
+#[test]
+fn a_server_that_is_restarted_is_found_again() {
+    let Some(mut cluster) = cluster(PostgresRelease::Distribution, &[]) else { return };
+    let Some(kept) = Database::create("outbox_restarted") else { return skip("no PostgreSQL") };
+    let hub = Hub::new();
+    let far = with(&at_port(cluster.port()), json!({ "database": "postgres" }));
+    let run_far = |cluster: &PostgresCluster, sql: &str| {
+        let other = Database::create_at(&cluster.url(), "aside");
+        other.in_postgres(sql);
+    };
+    run_far(&cluster, OUTBOX);
+    let from = json!({
+        "connector": "postgres", "config": far, "strategy": "notify",
+        "options": { "channels": ["orders"], "outbox": "outbox" },
+    });
+    let to = json!({
+        "connector": "postgres", "config": kept.config(),
+        "options": { "mode": "append", "table": "heard", "create_table": true },
+    });
+    let mut running =
+        hub.spawn(&hub.pipeline("restarted", &from, &to, &json!({ "commit": { "every": "20ms" } })));
+    for round in 1..=3u64 {
+        run_far(&cluster, "insert into outbox (what) select 'row' from generate_series(1, 100)");
+        wait_until("the rows before the restart", &mut running, || kept.count("heard") == 200 * round - 100);
+        cluster.restart().unwrap();
+        run_far(&cluster, "insert into outbox (what) select 'row' from generate_series(1, 100)");
+        wait_until("the rows behind the restart", &mut running, || kept.count("heard") == 200 * round);
+    }
+    stop(running);
+    assert_eq!(kept.number("select count(distinct id) from heard"), 600);
+}
+
+#[test]
+fn columns_that_are_added_and_dropped_in_mid_stream_are_followed() {
+    let Some(database) = Database::create("outbox_shape") else { return skip("no PostgreSQL") };
+    let hub = Hub::new();
+    database.execute(OUTBOX);
+    let mut running = hub.spawn(&pipeline(&hub, &database, outbox()));
+    database.execute("insert into outbox (what) values ('one')");
+    wait_until("the first row", &mut running, || ids(&database) == "1");
+    database.execute("alter table outbox add column price numeric(10,2)");
+    database.execute("insert into outbox (what, price) values ('two', 2.50)");
+    wait_until("the row with one more column", &mut running, || ids(&database) == "1,2");
+    assert_eq!(database.row("select price::text from heard where id = 2"), ["2.50"]);
+    stop(running);
+}
+
+#[test]
+fn notifications_arrive_as_they_are_sent_while_somebody_listens() {
+    let Some(database) = Database::create("payloads") else { return skip("no PostgreSQL") };
+    let hub = Hub::new();
+    let channels = json!({ "channels": ["it's \"here\"", "Other"], "payload": "json" });
+    let more = json!({ "commit": { "every": "20ms" }, "on_rejected": "dead_letter" });
+    let to = json!({
+        "connector": "postgres", "config": database.config(),
+        "options": { "mode": "append", "table": "heard", "create_table": true },
+    });
+    let file = hub.pipeline("payloads", &source(&database, channels), &to, &more);
+    let mut running = hub.spawn(&file);
+    let listening =
+        "select count(*) from pg_stat_activity where query like 'LISTEN%' and datname = current_database()";
+    wait_until("somebody listens", &mut running, || database.number(listening) > 0);
+    database.execute(
+        "select pg_notify('it''s \"here\"', json_build_object('n', n, 'text', repeat('ü', 100))::text)
+        from generate_series(1, 2000) n",
+    );
+    database.execute("select pg_notify('Other', repeat('9', 7999)), pg_notify('other', '1'), pg_notify('Other', 'no json')");
+    wait_until("every notification", &mut running, || database.count("heard") == 2_001);
+    let run = stop(running);
+    assert!(run.stdout.contains("at-most-once"), "{}", run.stdout);
+    let sums = database.row(
+        "select sum((payload->>'n')::int)::text, min(payload->>'text') from heard where channel like 'it%'",
+    );
+    assert_eq!(sums, ["2001000".to_owned(), "ü".repeat(100)]);
+    assert!(run.stdout.contains("\"dead_letters\":1"), "What is no JSON is put aside: {}", run.stdout);
+
+    // What is sent now is gone, as the run said.
+    database.execute("select pg_notify('Other', '1')");
+    let mut running = hub.spawn(&file);
+    wait_until("somebody listens again", &mut running, || database.number(listening) > 0);
+    database.execute("select pg_notify('Other', '2')");
+    wait_until("the notification", &mut running, || database.count("heard") == 2_002);
+    stop(running);
+    assert_eq!(database.number("select count(*) from heard where payload::text = '1'"), 0);
 }

@@ -1,6 +1,7 @@
 //! Every type of PostgreSQL with the values at its edges.
 
 /// Types that share a table.
+#[derive(Clone, Copy)]
 pub(crate) struct Group {
     pub name: &'static str,
     pub columns: &'static [Column],
@@ -9,6 +10,7 @@ pub(crate) struct Group {
 }
 
 /// One column: its declared type, and literals without quotation marks. The first literal stands where NULL may not.
+#[derive(Clone, Copy)]
 pub(crate) struct Column {
     pub declared: &'static str,
     pub literals: &'static [&'static str],

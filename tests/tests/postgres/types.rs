@@ -97,14 +97,17 @@ fn check(hub: &Hub, database: &Database, group: &Group) -> Result<(), String> {
 #[test]
 fn every_type_arrives_as_it_was_in_a_table_of_the_same_shape() {
     let Some(database) = Database::create("types") else { return skip("no PostgreSQL") };
-    check_every_type(&database);
+    check_every_type(&database, &[]);
 }
 
-pub(crate) fn check_every_type(database: &Database) {
+/// Copies every group's table within a database, without the types that its server was built without.
+pub(crate) fn check_every_type(database: &Database, left_out: &[&str]) {
     let hub = Hub::new();
     database.execute(PREPARE);
     let mut failures = Vec::new();
     for group in GROUPS {
+        let columns = group.columns.iter().filter(|column| !left_out.contains(&column.declared)).copied();
+        let group = &Group { columns: columns.collect::<Vec<_>>().leak(), ..*group };
         make(database, group);
         if let Err(message) = check(&hub, database, group) {
             failures.push(format!("== {}\n{message}", group.name));
