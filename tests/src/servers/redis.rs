@@ -12,9 +12,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::{
-    Holder, Mode, NoServer, Server,
-    certificates,
-    packages,
+    Holder, Mode, NoServer, Server, certificates, packages,
     process::{ServerProcess, free_port, run},
     user::User,
     way_is_allowed,
@@ -22,6 +20,8 @@ use super::{
 
 /// The one server: `redis://user:password@host:port`.
 const URL: &str = "HUB_TEST_REDIS_URL";
+/// The password in it, for pipeline files.
+const SECRET: &str = "HUB_TEST_REDIS_PASSWORD";
 /// A folder with `redis-benchmark` and `redis-cli`.
 const PROGRAMS: &str = "HUB_TEST_REDIS_BIN";
 /// What those programs need as `LD_LIBRARY_PATH`, where they were unpacked.
@@ -39,8 +39,10 @@ const NODES: usize = 6;
 
 pub(super) fn start(mode: Mode) -> Result<Server, NoServer> {
     if let Ok(url) = env::var(URL) {
+        let password = url.rsplit_once('@').and_then(|(login, _)| login.rsplit_once(':'));
+        let password = password.map(|(_, password)| password.to_owned()).unwrap_or_default();
         return Ok(Server {
-            environment: vec![(URL.into(), url)],
+            environment: vec![(URL.into(), url), (SECRET.into(), password)],
             origin: format!("the one that `{URL}` names"),
             _process: None,
         });
@@ -122,6 +124,7 @@ fn run_programs(programs: &Programs, mode: Mode) -> Result<Server, NoServer> {
     let directory = folder()?;
     let mut environment = vec![
         (URL.into(), format!("redis://hub:{PASSWORD}@127.0.0.1:{port}")),
+        (SECRET.into(), PASSWORD.into()),
         (PROGRAMS.into(), programs.folder.to_string_lossy().into_owned()),
     ];
     if let Some(root) = &programs.root {
