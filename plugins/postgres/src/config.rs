@@ -123,7 +123,10 @@ pub fn parameters() -> Vec<Parameter> {
             .describe("Whether sessions use TLS, and how much of the server's certificate is checked"),
         Parameter::boolean("connect_to_replica", "Connect To Replica")
             .default(false)
-            .describe("The server is a standby: its replay lag is reported, and it is only read"),
+            .describe(
+                "The server is a standby, which is only read and says how far it is behind. Never required; recommended \
+                 for By WAL from PostgreSQL 16 on, so that the primary need not decode",
+            ),
         Parameter::file("ca_file", "CA file")
             .advanced()
             .describe("PEM file of the trusted authorities; without it Verify Full trusts the public ones"),
