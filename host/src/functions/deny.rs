@@ -7,12 +7,14 @@ use wasmtime_wasi::{
     p2::bindings::{
         cli::environment,
         filesystem::{preopens, types::Descriptor},
+        sockets::ip_name_lookup,
     },
 };
 
 use super::{
     guest::Guest,
     module::Module,
+    names::guard_names,
     shell::{Denied, HasShell},
 };
 
@@ -72,14 +74,23 @@ pub(super) fn check_imports(module: &Module) -> Result<()> {
 /// Notes each attempt to reach the network, which always fails.
 pub(super) fn network(wasi: &mut WasiCtxBuilder, denied: &Denied) {
     let denied = denied.clone();
-    wasi.allow_tcp(true).allow_udp(true).socket_addr_check(move |address, _| {
-        denied.note(format!(
-            "The module tried to reach {address}: a function gets no network. Let it query its connection, or read \
-             such a source with a connector"
-        ));
+    wasi.allow_tcp(true).allow_udp(true).allow_ip_name_lookup(true).socket_addr_check(move |address, _| {
+        denied.note(no_network(&address.to_string()));
         Box::pin(async { false })
     });
 }
+
+fn no_network(what: &str) -> String {
+    format!(
+        "The module tried to reach `{what}`: a function gets no network. Let it query its connection, or read such a \
+         source with a connector"
+    )
+}
+
+guard_names!(Guest, |guest, name| {
+    guest.shell().denied.note(no_network(name));
+    false
+});
 
 /// Puts interfaces that note what was asked for in front of WASI's own.
 pub(super) fn shadow(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
@@ -92,6 +103,7 @@ pub(super) fn shadow(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     preopens::add_to_linker::<_, Noted>(linker, |guest| guest)?;
     environment::add_to_linker::<_, Noted>(linker, |guest| guest)?;
+    ip_name_lookup::add_to_linker::<_, Noted>(linker, |guest| guest)?;
     linker.allow_shadowing(false);
     Ok(())
 }

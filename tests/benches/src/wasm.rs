@@ -68,11 +68,12 @@ fn against_native(plan: Plan, function: &Function, arguments: &Value, rows: i64)
     compare(
         plan,
         || {
+            let memory = hub_tests::PeakMemory::of(std::process::id());
             let begun = Instant::now();
             let reader = function.start(start(arguments.clone()))?;
             let total = drain(reader)?;
             expected.check(&total)?;
-            Ok(Ours { elapsed: begun.elapsed(), rows: total.rows, peak_mib: 0.0 })
+            Ok(Ours { elapsed: begun.elapsed(), rows: total.rows, peak_mib: memory.mib() })
         },
         || {
             let (elapsed, total) = native.read(rows)?;
@@ -112,6 +113,7 @@ pub(crate) fn start_up(plan: Plan) -> Outcome<Result> {
     compare(
         plan,
         || {
+            let memory = hub_tests::PeakMemory::of(std::process::id());
             let mut longest = Duration::ZERO;
             for path in &slowest {
                 let sandbox = Sandbox::new(place.cache.path());
@@ -123,7 +125,7 @@ pub(crate) fn start_up(plan: Plan) -> Outcome<Result> {
             if slowest.is_empty() {
                 return Err("Neither the Rust nor the C guest was built".into());
             }
-            Ok(Ours { elapsed: longest, rows: 1, peak_mib: 0.0 })
+            Ok(Ours { elapsed: longest, rows: 1, peak_mib: memory.mib() })
         },
         || Ok(aim),
     )

@@ -55,8 +55,6 @@ impl Connector for MadeUp {
     }
 }
 
-use hub_plugin_api::PlanRequest;
-
 struct MadeUpConnection(Rows);
 
 #[async_trait]

@@ -7,25 +7,14 @@ use hub_plugin_api::{
     ffi::wire::{NamedRequest, NamesAnswer, StatePutRequest, ValueAnswer},
 };
 use serde::{Serialize, de::DeserializeOwned};
-use wasmtime::component::{HasData, Linker, Resource};
-use wasmtime_wasi::{
-    WasiCtxView, WasiView,
-    p2::{
-        DynPollable, Network as NetworkHandle, SocketError,
-        bindings::io::error::Error as IoError,
-        bindings::sockets::{
-            ip_name_lookup::{self, ResolveAddressStream},
-            network::{self, ErrorCode, IpAddress},
-        },
-    },
-    sockets::WasiSocketsView,
-};
+use wasmtime::component::{HasData, Linker};
+use wasmtime_wasi::{WasiCtxView, WasiView, p2::bindings::sockets::ip_name_lookup};
 
 use super::{
     bindings::connector_hub::plugin::{connector_types, context, reporter},
     network::Network,
 };
-use crate::functions::{HasShell, Shell};
+use crate::functions::{HasShell, Shell, guard_names};
 
 /// What one instance has.
 pub(super) struct State {
@@ -146,56 +135,7 @@ impl reporter::Host for State {
     }
 }
 
-impl network::Host for State {
-    fn convert_error_code(&mut self, error: SocketError) -> wasmtime::Result<ErrorCode> {
-        network::Host::convert_error_code(&mut self.sockets(), error)
-    }
-
-    fn network_error_code(&mut self, error: Resource<IoError>) -> wasmtime::Result<Option<ErrorCode>> {
-        network::Host::network_error_code(&mut self.sockets(), error)
-    }
-}
-
-impl network::HostNetwork for State {
-    fn drop(&mut self, network: Resource<NetworkHandle>) -> wasmtime::Result<()> {
-        network::HostNetwork::drop(&mut self.sockets(), network)
-    }
-}
-
-/// Looking up a name is a message to whoever owns it: only names of granted hosts are looked up.
-impl ip_name_lookup::Host for State {
-    fn resolve_addresses(
-        &mut self,
-        network: Resource<NetworkHandle>,
-        name: String,
-    ) -> Result<Resource<ResolveAddressStream>, SocketError> {
-        let is_granted = self.outside(|state| state.network.may_look_up(&name, &state.shell.denied));
-        if !is_granted {
-            return Err(ErrorCode::AccessDenied.into());
-        }
-        ip_name_lookup::Host::resolve_addresses(&mut self.sockets(), network, name)
-    }
-}
-
-impl ip_name_lookup::HostResolveAddressStream for State {
-    fn resolve_next_address(
-        &mut self,
-        stream: Resource<ResolveAddressStream>,
-    ) -> Result<Option<IpAddress>, SocketError> {
-        ip_name_lookup::HostResolveAddressStream::resolve_next_address(&mut self.sockets(), stream)
-    }
-
-    fn subscribe(
-        &mut self,
-        stream: Resource<ResolveAddressStream>,
-    ) -> wasmtime::Result<Resource<DynPollable>> {
-        ip_name_lookup::HostResolveAddressStream::subscribe(&mut self.sockets(), stream)
-    }
-
-    fn drop(&mut self, stream: Resource<ResolveAddressStream>) -> wasmtime::Result<()> {
-        ip_name_lookup::HostResolveAddressStream::drop(&mut self.sockets(), stream)
-    }
-}
+guard_names!(State, |state, name| state.network.may_look_up(name, &state.shell.denied));
 
 /// How long a component is left alone at the most.
 pub(super) const TICK_EVERY: Duration = Duration::from_secs(4);
