@@ -29,9 +29,11 @@ pub(crate) fn at_port(port: u16) -> Value {
 
 /// The same config with other values.
 pub(crate) fn with(config: &Value, values: Value) -> Value {
-    let mut config = config.clone();
-    config.as_object_mut().unwrap().extend(values.as_object().unwrap().clone());
-    config
+    let (Value::Object(mut config), Value::Object(values)) = (config.clone(), values) else {
+        panic!("A config is an object");
+    };
+    config.extend(values);
+    Value::Object(config)
 }
 
 /// The steps of a connection test.
@@ -54,7 +56,8 @@ pub(crate) fn check(hub: &Hub, config: &Value, strategy: &str, options: Value) -
     let run = hub.call(&["check", "--json", &format!("{}#{which}", file.display())]);
     let report: Value = serde_json::from_str(&run.stdout)
         .unwrap_or_else(|_| panic!("No report:\n{}\n{}", run.stdout, run.stderr));
-    let steps = Steps(report["endpoints"][0]["steps"].as_array().unwrap().clone());
+    let Value::Array(steps) = &report["endpoints"][0]["steps"] else { panic!("No steps: {report:#}") };
+    let steps = Steps(steps.clone());
     assert_eq!(run.status.code(), Some(if steps.failed_or_none().is_some() { 3 } else { 0 }));
     steps
 }

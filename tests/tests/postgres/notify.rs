@@ -25,8 +25,7 @@ const OUTBOX: &str = "
     create trigger tell after insert on outbox for each statement execute function tell();";
 
 fn source(database: &Database, options: Value) -> Value {
-    let mut all = json!({ "channels": ["orders"] });
-    all.as_object_mut().unwrap().extend(options.as_object().unwrap().clone());
+    let all = with(&json!({ "channels": ["orders"] }), options);
     json!({ "connector": "postgres", "config": database.config(), "strategy": "notify", "options": all })
 }
 

@@ -20,8 +20,8 @@ const PAIRS: [(&str, &str); 2] = [
 fn pair(primary: &str, standby: &str, purpose: &str) -> Option<(Database, Value)> {
     let database = Database::create_at(&env::var(primary).ok()?, purpose);
     let url = env::var(standby).ok()?;
-    let port =
-        url.rsplit_once(':').and_then(|(_, rest)| rest.split('/').next()?.parse::<u16>().ok()).unwrap();
+    let (_, rest) = url.rsplit_once(':')?;
+    let port: u16 = rest.split('/').next()?.parse().ok()?;
     let config = with(&database.config(), json!({ "port": port, "connect_to_replica": true }));
     Some((database, config))
 }

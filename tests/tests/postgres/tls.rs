@@ -1,4 +1,5 @@
 //! TLS and identity against real servers: certificates made for the test, right and wrong.
+#![expect(clippy::unwrap_used, reason = "what cannot be set up fails its test")]
 
 use hub_tests::{
     Hub,

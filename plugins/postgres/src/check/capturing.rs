@@ -42,11 +42,17 @@ pub async fn check(
 ) {
     let options = match WalOptions::read(&request.options) {
         Ok(options) => options,
-        Err(error) => return drop(report.step(CheckStep::failed(ACCESS, &error))),
+        Err(error) => {
+            report.step(CheckStep::failed(ACCESS, &error));
+            return;
+        }
     };
     let facts = match Facts::of(session).await {
         Ok(facts) => facts,
-        Err(error) => return drop(report.step(CheckStep::failed(ACCESS, &error))),
+        Err(error) => {
+            report.step(CheckStep::failed(ACCESS, &error));
+            return;
+        }
     };
     if !report.step(access(settings, &facts)) || !report.step(wal_level(&facts)) {
         return;

@@ -33,17 +33,27 @@ pub async fn check(
 ) {
     let options = match NotifyOptions::read(&request.options) {
         Ok(options) => options,
-        Err(error) => return drop(report.step(CheckStep::failed(ACCESS, &error))),
+        Err(error) => {
+            report.step(CheckStep::failed(ACCESS, &error));
+            return;
+        }
     };
     if server.is_standby {
-        return drop(report.step(CheckStep::failed(ACCESS, &no_standby())));
+        report.step(CheckStep::failed(ACCESS, &no_standby()));
+        return;
     }
     let outbox = options.outbox();
     let found = match &outbox {
         Some(outbox) => match Outbox::find(session, outbox).await {
             Ok(Some(found)) => Some(found),
-            Ok(None) => return drop(report.step(no_outbox(settings, &options, outbox))),
-            Err(error) => return drop(report.step(CheckStep::failed(ACCESS, &error))),
+            Ok(None) => {
+                report.step(no_outbox(settings, &options, outbox));
+                return;
+            }
+            Err(error) => {
+                report.step(CheckStep::failed(ACCESS, &error));
+                return;
+            }
         },
         None => None,
     };
@@ -54,7 +64,8 @@ pub async fn check(
     if !grants.is_empty() {
         let message = format!("Role `{}` may not read the outbox", settings.username);
         let step = CheckStep::failed(PERMISSIONS, &Error::new(ErrorKind::PermissionDenied, message));
-        return drop(report.step(step.with_field("outbox").with_fix(grants.join("; "))));
+        report.step(step.with_field("outbox").with_fix(grants.join("; ")));
+        return;
     }
     let step = match round_trip(settings, context).await {
         Ok(taken) => {
