@@ -329,9 +329,8 @@ impl ColumnBuilder {
                         let pad = (most as usize).saturating_sub(raw.len());
                         bytes.data.resize(bytes.data.len() + pad, 0);
                     }
-                    // The number of the reference system goes before the geometry.
                     Storage::Bytes { family: Family::Geometry, .. } => {
-                        bytes.data.extend_from_slice(raw.get(4..).ok_or(Wrong::Storage)?);
+                        put_geometry(bytes, raw).ok_or(Wrong::Storage)?
                     }
                     _ => bytes.data.extend_from_slice(raw),
                 }
@@ -417,6 +416,23 @@ fn integer(storage: Storage, raw: &[u8]) -> i64 {
             (little(raw) << unused) as i64 >> unused
         }
     }
+}
+
+/// A geometry lies behind the number of its reference system, which well-known binary has behind the type instead,
+/// marked by a bit of it; 0 is none.
+fn put_geometry(into: &mut Bytes, raw: &[u8]) -> Option<()> {
+    let (system, geometry) = raw.split_at_checked(4)?;
+    if system == [0; 4] {
+        into.data.extend_from_slice(geometry);
+        return Some(());
+    }
+    let (order_and_type, rest) = geometry.split_at_checked(5)?;
+    into.data.extend_from_slice(order_and_type);
+    // Both servers keep them little-endian.
+    *into.data.last_mut()? |= 0x20;
+    into.data.extend_from_slice(system);
+    into.data.extend_from_slice(rest);
+    Some(())
 }
 
 fn put_text(into: &mut Bytes, storage: Storage, decoding: &Decoding, raw: &[u8]) -> Result<(), Wrong> {

@@ -17,6 +17,8 @@ use super::{
 /// Bytes of an event's head.
 const HEAD: usize = 19;
 const CHECKSUM: usize = 4;
+/// Set on events that the server makes up for the stream.
+pub const ARTIFICIAL: u16 = 0x20;
 /// A query or rows that say they unpack to more are not believed.
 const MAX_UNPACKED: u64 = 4 << 30;
 
@@ -72,8 +74,8 @@ pub struct Head {
 /// How events of the file being read are framed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Format {
-    /// Four bytes of CRC32 stand behind each event.
-    pub checksums: bool,
+    /// Four bytes of CRC32 stand behind each event; not known before the first format event.
+    checksums: Option<bool>,
 }
 
 impl Format {
@@ -82,28 +84,39 @@ impl Format {
     /// # Errors
     /// [`hub_plugin_api::ErrorKind::Protocol`] for an event that is damaged.
     pub fn open<'a>(&mut self, event: &'a [u8]) -> Result<(Head, &'a [u8])> {
-        let (head, mut body) = split(event)?;
+        let (head, body) = split(event)?;
         if head.code == code::FORMAT {
             // The algorithm's number and a checksum, which is there whatever the algorithm.
             let (rest, tail) = body.split_last_chunk::<5>().ok_or_else(truncated)?;
-            self.checksums = tail[0] == 1;
             if tail[0] > 1 {
                 return Err(malformed(format!("The binary log has checksums of unknown kind {}", tail[0])));
             }
-            body = rest;
-        } else if self.checksums {
-            let (rest, expected) = body.split_last_chunk::<CHECKSUM>().ok_or_else(truncated)?;
-            let mut crc = Crc::new();
-            crc.update(&event[..event.len() - CHECKSUM]);
-            // Events that are made up for the stream have none on some servers.
-            if crc.sum() != u32::from_le_bytes(*expected) && head.next != 0 {
-                return Err(malformed("An event of the binary log does not have its checksum")
-                    .with_hint("The log or the way to here is damaged: verify the file with mysqlbinlog"));
-            }
-            body = rest;
+            self.checksums = Some(tail[0] == 1);
+            return Ok((head, rest));
         }
-        Ok((head, body))
+        // Events that are made up for the stream have one on some servers only.
+        let made_up =
+            head.flags & ARTIFICIAL != 0 || matches!(head.code, code::HEARTBEAT | code::HEARTBEAT_V2);
+        match self.checksums {
+            Some(false) => Ok((head, body)),
+            None | Some(true) => match body.split_last_chunk::<CHECKSUM>() {
+                Some((rest, expected))
+                    if crc(&event[..event.len() - CHECKSUM]) == u32::from_le_bytes(*expected) =>
+                {
+                    Ok((head, rest))
+                }
+                _ if made_up || self.checksums.is_none() => Ok((head, body)),
+                _ => Err(malformed("An event of the binary log does not have its checksum")
+                    .with_hint("The log or the way to here is damaged: verify the file with mysqlbinlog")),
+            },
+        }
     }
+}
+
+fn crc(bytes: &[u8]) -> u32 {
+    let mut crc = Crc::new();
+    crc.update(bytes);
+    crc.sum()
 }
 
 /// An event without checksum, as in a packed transaction.
@@ -350,7 +363,6 @@ mod tests {
         let mut body = vec![0; 60];
         body.extend_from_slice(&[1, 0, 0, 0, 0]);
         format.open(&event(code::FORMAT, &body, false)).unwrap();
-        assert!(format.checksums);
         let mut xid = event(code::XID, &[1, 0, 0, 0, 0, 0, 0, 0], true);
         let (head, body) = format.open(&xid).unwrap();
         assert_eq!((head.code, head.next, body.len()), (code::XID, 200, 8));

@@ -23,8 +23,6 @@ use super::{
 };
 use crate::{flavor::Vendor, raw::column::ZeroDates};
 
-/// Set on events that the server makes up for the stream.
-const ARTIFICIAL: u16 = 0x20;
 /// Set on events that may be left out.
 const IGNORABLE: u16 = 0x80;
 
@@ -188,7 +186,7 @@ impl Follower {
                 self.no_transaction("the file ends")?;
                 (self.position.file, self.position.offset) = (file, offset);
                 self.by_id.clear();
-                self.moved |= head.flags & ARTIFICIAL == 0;
+                self.moved |= head.flags & event::ARTIFICIAL == 0;
             }
             code::HEARTBEAT | code::HEARTBEAT_V2 => {
                 let (file, offset) = event::place(head, body)?;

@@ -233,7 +233,7 @@ mod tests {
         assert_eq!(text.take(&mut image).unwrap(), b"abc");
         assert_eq!(Storage::Bit { bits: 9 }.take(&mut image).unwrap(), [9, 9]);
         assert!(Storage::DateTime(6).take(&mut image).is_err());
-        assert_eq!(decimal_bytes(65, 30), 31);
+        assert_eq!(decimal_bytes(65, 30), 30);
         assert_eq!(decimal_bytes(14, 4), 7);
     }
 }
