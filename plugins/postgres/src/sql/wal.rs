@@ -51,6 +51,15 @@ pub fn create_slot(name: &str, temporary: bool, export: bool, version: u32) -> S
     format!("CREATE_REPLICATION_SLOT {}{temporary} LOGICAL pgoutput {snapshot}", identifier(name))
 }
 
+/// Keeps the server from ending a session whose transaction lies idle.
+pub fn keep_idle_transaction(version: u32) -> String {
+    let mut statements = String::from("SET idle_in_transaction_session_timeout = 0");
+    if version >= 170_000 {
+        statements.push_str("; SET transaction_timeout = 0");
+    }
+    statements
+}
+
 /// Starts the stream of a slot; `at` is a place in the WAL as text.
 pub fn start_replication(slot: &str, at: &str, publication: &str, version: u32) -> String {
     let protocol = match version {
@@ -160,6 +169,10 @@ pub const TABLE: &str = "SELECT c.oid, c.relreplident::text, c.reltuples::int8, 
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
     WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p')";
 
+/// Tables whose rows name rows of another table: their OID, and the other's.
+pub const REFERENCES: &str = "SELECT DISTINCT k.conrelid, k.confrelid FROM pg_catalog.pg_constraint k \
+    WHERE k.contype = 'f' AND k.conrelid <> k.confrelid";
+
 /// The columns of a table: name, type, modifier, whether it is generated, whether it belongs to the replica
 /// identity. In: OID.
 pub const TABLE_COLUMNS: &str = "SELECT a.attname::text, a.atttypid, a.atttypmod, a.attgenerated <> '', \
@@ -213,8 +226,12 @@ mod tests {
 
     #[test]
     fn names_fit_what_the_server_takes_and_tell_pipelines_apart() {
-        let long = name_prefix(&"Ä long NAME with 'quotes' and more than sixty-three characters in it".repeat(3));
-        assert!(long.len() <= 52 && long.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'));
+        let long =
+            name_prefix(&"Ä long NAME with 'quotes' and more than sixty-three characters in it".repeat(3));
+        assert!(
+            long.len() <= 52
+                && long.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        );
         assert_ne!(name_prefix("a-b"), name_prefix("a_b"));
         assert!(name_prefix("a-b").starts_with("hub_a_b_"));
     }

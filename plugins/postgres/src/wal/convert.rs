@@ -84,9 +84,10 @@ impl Converter {
             let doing = format!("Could not turn a value of column `{name}` into text");
             let error = error::from_driver(&doing, &error);
             match error.kind {
-                ErrorKind::InvalidData | ErrorKind::InvalidStatement | ErrorKind::NotFound => error.with_hint(
-                    "Its type has changed since the change was made: take a new snapshot of the table",
-                ),
+                ErrorKind::InvalidData | ErrorKind::InvalidStatement | ErrorKind::NotFound => error
+                    .with_hint(
+                        "Its type has changed since the change was made: take a new snapshot of the table",
+                    ),
                 _ => error,
             }
         };
@@ -127,10 +128,8 @@ impl Converter {
             converted.extend(session.work(try_join_all(queries)).await.map_err(failed)?);
         }
         for (value, place) in places {
-            let bytes = converted
-                .get(place)
-                .ok_or_else(|| Error::internal("A converted value is missing"))?
-                .clone();
+            let bytes =
+                converted.get(place).ok_or_else(|| Error::internal("A converted value is missing"))?.clone();
             *value = if cast == Cast::TextList { OwnedValue::Binary(bytes) } else { OwnedValue::Text(bytes) };
         }
         Ok(())

@@ -8,7 +8,7 @@ use std::{
 
 use hub_plugin_api::{
     Boundary, Budgets, Context, Error, ErrorKind, Event, Level, Position, Result, Rows, StreamId,
-    StreamSchema, changes::Op,
+    StreamSchema, arrow::array::RecordBatch, changes::Op,
 };
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +20,7 @@ use super::{
     table::TableShape,
     window::{Stamp, Window},
 };
-use crate::{connection::Session, types::Cast};
+use crate::{connection::Session, sql::wal, types::Cast};
 
 /// The version of positions.
 pub const VERSION: u32 = 1;
@@ -29,12 +29,15 @@ pub const VERSION: u32 = 1;
 const IDLE_BOUNDARY: Duration = Duration::from_secs(1);
 
 /// Where the stream goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamPosition {
     /// Behind the last transaction that is complete.
     pub lsn: Lsn,
     /// The number of its last change.
     pub seq: u64,
+    /// Tables whose rows are to be read in the middle of the stream.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub snapshots: Vec<wal::Table>,
 }
 
 impl StreamPosition {
@@ -42,8 +45,8 @@ impl StreamPosition {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn to_position(self) -> Result<Position> {
-        Position::new(VERSION, &self)
+    pub fn to_position(&self) -> Result<Position> {
+        Position::new(VERSION, self)
     }
 }
 
@@ -71,6 +74,8 @@ pub enum Step {
     Empty(Vec<u32>),
     /// A transaction that was kept in a file is to be read.
     Replay,
+    /// Everything in front of a barrier has come: what waits must be handed over, then what the barrier is for.
+    Barrier,
 }
 
 struct Table {
@@ -123,6 +128,10 @@ pub struct Decoder {
     /// The last boundary.
     boundary: (u64, Lsn, Instant),
     shapes: u32,
+    /// No change of a transaction that was committed behind this place goes past it.
+    barrier: Option<Lsn>,
+    /// For the position: tables whose rows are still to be read.
+    pub snapshots: Vec<wal::Table>,
 }
 
 impl Decoder {
@@ -151,7 +160,23 @@ impl Decoder {
             complete: at.lsn,
             boundary: (0, at.lsn, Instant::now()),
             shapes: 0,
+            barrier: None,
+            snapshots: at.snapshots,
         }
+    }
+
+    /// Sets the place that no change goes past, or takes it away.
+    pub fn set_barrier(&mut self, barrier: Option<Lsn>) {
+        self.barrier = barrier;
+    }
+
+    fn is_behind_barrier(&self, place: Lsn) -> bool {
+        self.barrier.is_some_and(|barrier| place >= barrier)
+    }
+
+    /// The tables that are captured.
+    pub fn captured(&self) -> impl Iterator<Item = wal::Table> {
+        self.wanted.values().map(|one| (one.schema.clone(), one.name.clone()))
     }
 
     /// The next event that is complete.
@@ -206,7 +231,7 @@ impl Decoder {
         match message {
             Message::Begin { commit_lsn, time } => {
                 self.transaction = Some(Transaction { commit_lsn, time });
-                Ok(Step::Continue)
+                Ok(if self.is_behind_barrier(commit_lsn) { Step::Barrier } else { Step::Continue })
             }
             Message::Commit { end_lsn } => {
                 self.end_transaction(end_lsn);
@@ -227,7 +252,7 @@ impl Decoder {
                 };
                 self.transaction = Some(Transaction { commit_lsn, time });
                 self.replay = Some((replay, end_lsn));
-                Ok(Step::Replay)
+                Ok(if self.is_behind_barrier(commit_lsn) { Step::Barrier } else { Step::Replay })
             }
             change => self.change(change),
         }
@@ -251,11 +276,38 @@ impl Decoder {
         Ok(if self.is_due() { Step::HandOver } else { Step::Continue })
     }
 
-    /// The server has sent everything up to `end`, and nothing of it is wanted.
-    pub fn keep_alive(&mut self, end: Lsn) {
-        if self.is_between() && self.streaming.is_none() {
-            self.complete = self.complete.max(end);
+    /// The server has sent everything up to `end`.
+    pub fn keep_alive(&mut self, end: Lsn) -> Step {
+        if !self.is_between() || self.streaming.is_some() {
+            return Step::Continue;
         }
+        self.complete = self.complete.max(end);
+        if self.is_behind_barrier(end) { Step::Barrier } else { Step::Continue }
+    }
+
+    /// Rows of a table that are read in the middle of the stream, numbered as `seq` and on.
+    ///
+    /// # Errors
+    /// When the position cannot be written.
+    pub fn push_snapshot(&mut self, oid: u32, batch: RecordBatch) -> Result<()> {
+        self.announce(oid, None);
+        let Some(table) = self.tables.get(&oid) else {
+            return Err(Error::internal("Rows came of a table that was not described"));
+        };
+        self.seq += batch.num_rows() as u64;
+        let (stream, schema_id) = (table.shape.stream.clone(), table.schema_id);
+        self.ready.push_back(Event::Rows(Rows { stream, schema_id, batch }));
+        self.push_boundary()
+    }
+
+    /// The number of the last change.
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// Whether a table's shape is known as it is.
+    pub fn knows(&self, relation: &Relation) -> bool {
+        self.tables.get(&relation.oid).is_some_and(|table| table.shape.relation == *relation)
     }
 
     /// Says how far the stream is when there is nothing else to say.
@@ -293,7 +345,8 @@ impl Decoder {
                 ));
             }
         }
-        let full = self.waiting.1 as u64 >= self.most_bytes() || self.waiting.0 >= self.budgets.max_batch_rows;
+        let full =
+            self.waiting.1 as u64 >= self.most_bytes() || self.waiting.0 >= self.budgets.max_batch_rows;
         Ok(if full { Step::HandOver } else { Step::Continue })
     }
 
@@ -334,8 +387,7 @@ impl Decoder {
                  with `--from-scratch`",
             ));
         }
-        let same = self.tables.get(&relation.oid).is_some_and(|table| table.shape.relation == relation);
-        Ok(if same { Step::Continue } else { Step::Describe(relation) })
+        Ok(if self.knows(&relation) { Step::Continue } else { Step::Describe(relation) })
     }
 
     /// Whether changes of a table in this transaction are wanted.
@@ -478,8 +530,11 @@ impl Decoder {
         for oid in tables {
             self.announce(*oid, None);
         }
-        let streams: Vec<StreamId> =
-            tables.iter().filter_map(|oid| self.tables.get(oid)).map(|table| table.shape.stream.clone()).collect();
+        let streams: Vec<StreamId> = tables
+            .iter()
+            .filter_map(|oid| self.tables.get(oid))
+            .map(|table| table.shape.stream.clone())
+            .collect();
         self.seq += 1;
         self.ready.push_back(Event::Truncate(streams));
         // There is something behind the last boundary that has to be followed by one soon.
@@ -493,7 +548,8 @@ impl Decoder {
     pub fn push_boundary(&mut self) -> Result<()> {
         self.first_change = None;
         self.boundary = (self.boundary.0 + 1, self.complete, Instant::now());
-        let position = StreamPosition { lsn: self.complete, seq: self.seq }.to_position()?;
+        let snapshots = self.snapshots.clone();
+        let position = StreamPosition { lsn: self.complete, seq: self.seq, snapshots }.to_position()?;
         self.ready.push_back(Event::Boundary(Boundary::at(self.boundary.0, position)));
         Ok(())
     }
@@ -513,7 +569,7 @@ impl Table {
         session: &Session,
         converter: &mut Converter,
         max_value_bytes: u64,
-    ) -> Result<hub_plugin_api::arrow::array::RecordBatch> {
+    ) -> Result<RecordBatch> {
         let mut pending = std::mem::take(&mut self.pending);
         self.pending_bytes = 0;
         for (place, column) in self.shape.columns.iter().enumerate() {

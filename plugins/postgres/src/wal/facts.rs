@@ -50,9 +50,11 @@ impl Facts {
                 .with_hint("It needs version 14 or newer; read by query, or upgrade the server"));
         }
         if self.is_standby && version < 16 {
-            return Err(Error::unsupported(format_args!("Strategy By WAL on a standby of PostgreSQL {version}"))
-                .with_field("connect_to_replica")
-                .with_hint("Standbys decode from version 16 on: connect to the primary"));
+            return Err(Error::unsupported(format_args!(
+                "Strategy By WAL on a standby of PostgreSQL {version}"
+            ))
+            .with_field("connect_to_replica")
+            .with_hint("Standbys decode from version 16 on: connect to the primary"));
         }
         if self.wal_level != "logical" {
             let message = format!("The server's `wal_level` is `{}`, which says too little", self.wal_level);

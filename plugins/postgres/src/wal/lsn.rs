@@ -18,7 +18,9 @@ impl FromStr for Lsn {
 
     fn from_str(text: &str) -> Result<Self, Error> {
         let half = |digits: &str| match digits.len() {
-            1..=8 if digits.bytes().all(|byte| byte.is_ascii_hexdigit()) => u64::from_str_radix(digits, 16).ok(),
+            1..=8 if digits.bytes().all(|byte| byte.is_ascii_hexdigit()) => {
+                u64::from_str_radix(digits, 16).ok()
+            }
             _ => None,
         };
         let parse = || {

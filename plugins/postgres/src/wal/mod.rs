@@ -1,5 +1,6 @@
 //! Strategy `wal`: the rows of tables as they are, then every change, from a replication slot of plugin pgoutput.
 
+mod again;
 mod convert;
 mod decoder;
 mod facts;

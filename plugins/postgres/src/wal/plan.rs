@@ -25,7 +25,7 @@ use crate::{
     config::Settings,
     connection::Session,
     error,
-    query::{Decimals, ReaderSessions, open_now},
+    query::{ReaderSessions, open_now},
     sql::wal::Table,
 };
 
@@ -131,6 +131,9 @@ impl Planner<'_> {
     /// The first plan of a generation.
     async fn begin(&mut self) -> Result<PlanDescription> {
         let names = Names::of(&self.request.pipeline, self.request.generation);
+        if let Some(publication) = &self.options.publication {
+            publication::find(&self.session, publication).await?;
+        }
         let captured = tables::select(&self.session, &self.options, false).await?;
         let publication = match self.options.publication.clone() {
             Some(publication) => {
@@ -156,8 +159,7 @@ impl Planner<'_> {
                 }
                 let export = self.options.capture.snapshot();
                 let (settings, context) = (self.settings, self.context);
-                let made =
-                    slot::create(settings, context, &self.facts, &names.object, false, export).await?;
+                let made = slot::create(settings, context, &self.facts, &names.object, false, export).await?;
                 let from = made.from;
                 if export {
                     self.held = Held::Slot(made);
@@ -187,6 +189,7 @@ impl Planner<'_> {
         })?;
         let mut part: StreamPart = serde_json::from_value(split.opaque.clone())?;
         slot::check(&self.session, &part.slot, None).await?;
+        publication::find(&self.session, &part.publication).await?;
         let captured = tables::select(&self.session, &self.options, false).await?;
         let own = self.options.publication.is_none();
         let known = |one: &&Captured| part.tables.contains_key(&one.oid);
@@ -212,6 +215,8 @@ impl Planner<'_> {
                 .is_ok_and(|table| part.tables.contains_key(&table.oid))
         };
         splits.retain(is_captured);
+        let ids: Vec<_> = splits.iter().map(|split| split.id.clone()).collect();
+        splits.iter_mut().for_each(|split| split.after.retain(|id| ids.contains(id)));
         if self.options.capture.snapshot() {
             splits.extend(self.table_splits(&new)?);
         }
@@ -240,28 +245,34 @@ impl Planner<'_> {
             splits,
             snapshot,
             guarantee: Guarantee::EffectivelyOnce,
-            reason: "The stream goes on exactly behind the last transaction that is committed at the destination"
-                .into(),
+            reason:
+                "The stream goes on exactly behind the last transaction that is committed at the destination"
+                    .into(),
             repeats_rows: false,
             carry: None,
         })
     }
 
     fn table_splits(&self, captured: &[Captured]) -> Result<Vec<Split>> {
-        let split = |one: &Captured| {
+        let id = |one: &Captured| {
             let (schema, name) = &one.table;
-            let part = TablePart { schema: schema.clone(), name: name.clone(), oid: one.oid };
             // A dot inside a name must not make two tables one.
             let id = if format!("{schema}{name}").contains('.') {
                 crate::sql::qualified(Some(schema), name)
             } else {
                 format!("{schema}.{name}")
             };
+            format!("snapshot-{}-{id}", self.request.run)
+        };
+        let split = |one: &Captured| {
+            let (schema, name) = &one.table;
+            let part = TablePart { schema: schema.clone(), name: name.clone(), oid: one.oid };
+            let before = captured.iter().filter(|other| one.after.contains(&other.oid));
             Ok(Split {
-                id: format!("snapshot-{}-{id}", self.request.run),
+                id: id(one),
                 streams: vec![StreamId::new([schema.as_str()], name.as_str())],
                 bounded: true,
-                after: Vec::new(),
+                after: before.map(id).collect(),
                 opaque: serde_json::to_value(&part)?,
                 portable: false,
                 estimated_rows: one.estimated_rows,
@@ -272,16 +283,16 @@ impl Planner<'_> {
 }
 
 fn wanted(captured: &[Captured], from: Lsn) -> BTreeMap<u32, Wanted> {
-    let one = |one: &Captured| {
-        (one.oid, Wanted { schema: one.table.0.clone(), name: one.table.1.clone(), from })
-    };
+    let one =
+        |one: &Captured| (one.oid, Wanted { schema: one.table.0.clone(), name: one.table.1.clone(), from });
     captured.iter().map(one).collect()
 }
 
 /// Holds the state of now, without a slot.
 async fn export(settings: &Settings, context: &Context, options: &WalOptions) -> Result<Held> {
     let session = open_now(settings, context, options.lock_timeout_ms).await?;
-    let failed = |error| error::from_driver("Could not hold the state of the database for the readers", &error);
+    let failed =
+        |error| error::from_driver("Could not hold the state of the database for the readers", &error);
     let exported =
         session.work(session.client().query_one("SELECT pg_catalog.pg_export_snapshot()", &[])).await;
     let snapshot = exported.map_err(failed)?.try_get(0).map_err(failed)?;
@@ -331,8 +342,10 @@ impl WalPlan {
             options: &self.options,
             budgets: request.budgets,
         };
-        let reader = open_table(&self.settings, &self.context, setup).await;
-        reader.map_err(|error| error.with_context("table", format!("{}.{}", names.0, names.1)))
+        match open_table(&self.settings, &self.context, setup).await {
+            Ok(reader) => Ok(Box::new(reader)),
+            Err(error) => Err(error.with_context("table", format!("{}.{}", names.0, names.1))),
+        }
     }
 
     /// The state that a table's rows are read in. When it is not the slot's own, because that went with an earlier
@@ -344,7 +357,7 @@ impl WalPlan {
         }
         let mut held = self.held.lock().await;
         if matches!(&*held, Held::None) {
-            let name = format!("{}tmp_{:x}", crate::sql::wal::name_prefix(""), std::process::id());
+            let name = slot::temporary_name();
             let (settings, context) = (&self.settings, &self.context);
             *held = Held::Slot(slot::create(settings, context, &self.facts, &name, true, true).await?);
         }
@@ -377,7 +390,7 @@ impl WalPlan {
         }
         let at = match &request.position {
             Some(position) => position.read(VERSION)?,
-            None => StreamPosition { lsn: part.from, seq: 0 },
+            None => StreamPosition { lsn: part.from, seq: 0, snapshots: Vec::new() },
         };
         let setup = StreamSetup {
             slot: part.slot,
@@ -385,7 +398,7 @@ impl WalPlan {
             wanted,
             at,
             budgets: request.budgets,
-            decimals_as_text: self.options.decimals == Decimals::Text,
+            options: self.options.clone(),
         };
         open_stream(&self.settings, &self.context, setup).await
     }

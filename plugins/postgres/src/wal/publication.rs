@@ -65,16 +65,14 @@ fn check_writable(facts: &Facts, statement: &str) -> Result<()> {
 async fn published(session: &Session, name: &str) -> Result<BTreeSet<Table>> {
     let failed = |error| error::from_driver("Could not look at the publication", &error);
     let rows = session.work(session.client().query(wal::PUBLISHED, &[&name])).await.map_err(failed)?;
-    rows.iter()
-        .map(|row| Ok((row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?)))
-        .collect()
+    rows.iter().map(|row| Ok((row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?))).collect()
 }
 
-/// Fails unless a publication sends everything of these tables.
+/// Whether a publication sends updates or deletes.
 ///
 /// # Errors
-/// [`ErrorKind::NotFound`] when it is gone or lacks a table, [`ErrorKind::InvalidConfig`] when it leaves changes out.
-pub async fn check(session: &Session, name: &str, captured: &[Captured]) -> Result<()> {
+/// [`ErrorKind::NotFound`] when it does not exist.
+pub async fn find(session: &Session, name: &str) -> Result<bool> {
     let failed = |error| error::from_driver("Could not look at the publication", &error);
     let row = session.work(session.client().query_opt(wal::PUBLICATION, &[&name])).await.map_err(failed)?;
     let Some(row) = row else {
@@ -82,12 +80,21 @@ pub async fn check(session: &Session, name: &str, captured: &[Captured]) -> Resu
             .with_field("publication")
             .with_hint(
                 "Make it with `CREATE PUBLICATION … FOR TABLE … WITH (publish_via_partition_root = true)`, or leave \
-                 `publication` out to have one made",
+                 `publication` out to have one made; what was changed while it was gone is missing, so read everything \
+                 again with `--from-scratch`",
             ));
     };
-    let (updates, deletes): (bool, bool) =
-        (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
-    if updates || deletes {
+    let (updates, deletes): (bool, bool) = (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?);
+    Ok(updates || deletes)
+}
+
+/// Fails unless a publication sends everything of these tables.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] when it is gone or lacks a table, [`ErrorKind::InvalidConfig`] when the server would refuse
+/// changes of one.
+pub async fn check(session: &Session, name: &str, captured: &[Captured]) -> Result<()> {
+    if find(session, name).await? {
         tables::check_identities(captured)?;
     }
     let published = published(session, name).await?;

@@ -1,6 +1,10 @@
 //! Replication slots: made, looked at, taken away.
 
-use std::time::Duration;
+use std::{
+    process,
+    sync::atomic::{AtomicU64, Ordering},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use hub_plugin_api::{Context, Error, ErrorKind, Result};
 use tokio::time;
@@ -27,6 +31,13 @@ pub struct NewSlot {
     pub _session: RawSession,
 }
 
+/// The name of a slot that lives as long as its session, unlike any other's of this process or of others.
+pub fn temporary_name() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    format!("hub_tmp_{}_{since:x}_{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
 /// Makes a slot.
 ///
 /// # Errors
@@ -41,6 +52,8 @@ pub async fn create(
 ) -> Result<NewSlot> {
     let doing = format!("Could not make the replication slot `{name}`");
     let mut session = RawSession::open(settings, context, RawMode::Replication).await?;
+    // The snapshot lives in a transaction of this session, which does nothing until the rows are read.
+    session.run(&wal::keep_idle_transaction(facts.version), "Could not prepare the session").await?;
     let statement = wal::create_slot(name, temporary, export, facts.version);
     let made = session.simple_query(&statement, &doing).await.map_err(|error| match error.code.as_deref() {
         Some("53400") => error.with_hint(
@@ -52,7 +65,8 @@ pub async fn create(
         _ => error,
     })?;
     let place = made.get(0, "consistent_point");
-    let from = place.ok_or_else(|| Error::new(ErrorKind::Protocol, "The server named no place of a new slot"))?;
+    let from =
+        place.ok_or_else(|| Error::new(ErrorKind::Protocol, "The server named no place of a new slot"))?;
     Ok(NewSlot {
         from: from.parse()?,
         snapshot: made.get(0, "snapshot_name").map(str::to_owned),
@@ -90,8 +104,9 @@ pub async fn check(session: &Session, name: &str, at: Option<Lsn>) -> Result<Lsn
             .with_hint("Name a logical slot of plugin `pgoutput`, or leave `slot` out to have one made"));
     }
     if two_phase {
-        return Err(Error::config("slot", format!("Slot `{name}` decodes two-phase commits"))
-            .with_hint("Make it without `two_phase`: prepared transactions then arrive when they are committed"));
+        return Err(Error::config("slot", format!("Slot `{name}` decodes two-phase commits")).with_hint(
+            "Make it without `two_phase`: prepared transactions then arrive when they are committed",
+        ));
     }
     if status.as_deref() == Some("lost") {
         return Err(Error::new(

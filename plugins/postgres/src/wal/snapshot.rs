@@ -5,9 +5,7 @@ use std::{sync::Arc, time::Duration};
 use hub_plugin_api::{
     Budgets, Canceller, Config, Context, Event, Level, Reader, Result, Rows, StreamSchema,
     arrow::{
-        array::{
-            ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array, new_null_array,
-        },
+        array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array, new_null_array},
         datatypes::DataType,
     },
     async_trait,
@@ -50,7 +48,7 @@ pub async fn open_table(
     settings: &Settings,
     context: &Context,
     setup: SnapshotSetup<'_>,
-) -> Result<Box<dyn Reader>> {
+) -> Result<SnapshotReader> {
     let options = setup.options;
     let session = setup.sessions.open(settings, context).await?;
     let version = setup.sessions.version;
@@ -60,9 +58,8 @@ pub async fn open_table(
     let statement = wal::published_rows(setup.table, &names, published.filter.as_deref());
     let as_text = options.decimals == Decimals::Text;
     let shape = TableShape::of(&session, published.relation, as_text).await?;
-    let query = Config::new()
-        .with("statement", statement)
-        .with("decimals", if as_text { "text" } else { "number" });
+    let query =
+        Config::new().with("statement", statement).with("decimals", if as_text { "text" } else { "number" });
     let prepared = Prepared::new(&session, &QueryOptions::read(&query)?, None).await?;
     let reader_setup = ReaderSetup {
         prepared: Arc::new(prepared),
@@ -73,7 +70,7 @@ pub async fn open_table(
         end: None,
     };
     let rows = start_copy(setup.sessions.open_raw(settings, context).await?, reader_setup).await?;
-    Ok(Box::new(SnapshotReader { rows, shape, seq: 0 }))
+    Ok(SnapshotReader { rows, shape, seq: 0 })
 }
 
 /// Columns that the server computes are not among the changes, so neither are they among the rows.
@@ -89,10 +86,13 @@ fn say_generated(context: &Context, table: &Table, published: &Published) {
     }
 }
 
-struct SnapshotReader {
+/// Reads the rows of a table as changes.
+pub struct SnapshotReader {
     rows: Box<dyn Reader>,
-    shape: TableShape,
-    seq: u64,
+    /// The table's columns.
+    pub shape: TableShape,
+    /// The number of the last row.
+    pub seq: u64,
 }
 
 #[async_trait]

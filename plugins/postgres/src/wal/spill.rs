@@ -185,8 +185,10 @@ mod tests {
         spills.abort(7, 8);
         spills.abort(9, 9);
         let messages = all(spills.commit(7).unwrap().unwrap());
-        let expected: Vec<_> =
-            (0..1000_u32).filter(|number| number % 3 != 1).map(|number| number.to_be_bytes().to_vec()).collect();
+        let expected: Vec<_> = (0..1000_u32)
+            .filter(|number| number % 3 != 1)
+            .map(|number| number.to_be_bytes().to_vec())
+            .collect();
         assert_eq!(messages, expected);
         assert!(spills.commit(9).unwrap().is_none());
         assert_eq!(spills.bytes, 0);

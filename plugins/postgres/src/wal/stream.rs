@@ -10,15 +10,17 @@ use std::{
 };
 
 use hub_plugin_api::{
-    Budgets, Canceller, Context, Error, ErrorKind, Event, Reader, Result, async_trait,
+    Budgets, Canceller, Context, Error, ErrorKind, Event, Reader, Result, Signal, async_trait,
 };
 use tokio::{task::JoinHandle, time};
 
 use super::{
+    again::Again,
     decoder::{Decoder, Step, StreamPosition, Wanted},
     facts::Facts,
     lsn::Lsn,
     message::{self, Envelope, Relation},
+    options::WalOptions,
     slot,
     table::TableShape,
 };
@@ -47,8 +49,8 @@ pub struct StreamSetup {
     pub at: StreamPosition,
     /// How much may be collected.
     pub budgets: Budgets,
-    /// Every numeric is carried as text.
-    pub decimals_as_text: bool,
+    /// The strategy's options.
+    pub options: WalOptions,
 }
 
 /// How far the stream was read and is durable, shared with the task that tells the server.
@@ -76,7 +78,7 @@ struct StreamReader {
     progress: Arc<Progress>,
     /// Boundaries that are not acknowledged yet.
     boundaries: VecDeque<(u64, Lsn)>,
-    decimals_as_text: bool,
+    again: Again,
     telling: JoinHandle<()>,
 }
 
@@ -97,18 +99,24 @@ pub async fn open_stream(
     let mut raw = RawSession::open(settings, context, RawMode::Replication).await?;
     // What has no binary form comes as text, which looks the same whatever the server, the role or the database set.
     raw.run(&sql::session_settings(0), "Could not prepare the session").await?;
-    let start =
-        sql::wal::start_replication(&setup.slot, &setup.at.lsn.to_string(), &setup.publication, facts.version);
+    let start = sql::wal::start_replication(
+        &setup.slot,
+        &setup.at.lsn.to_string(),
+        &setup.publication,
+        facts.version,
+    );
     let copy = raw
         .copy_both(&start, "Could not start the stream of changes")
         .await
         .map_err(|error| slot::refine(&setup.slot, error))?;
+    let lsn = setup.at.lsn;
     let progress = Arc::new(Progress::default());
-    progress.received.store(setup.at.lsn.0, Ordering::Relaxed);
-    progress.durable.store(setup.at.lsn.0, Ordering::Relaxed);
+    progress.received.store(lsn.0, Ordering::Relaxed);
+    progress.durable.store(lsn.0, Ordering::Relaxed);
     let sender = copy.sender();
     let every = facts.sender_timeout.map_or(STATUS_EVERY, |most| (most / 4).min(STATUS_EVERY));
     let telling = tokio::spawn(tell(sender.clone(), Arc::clone(&progress), every));
+    let again = Again::new(settings, context, &setup, facts);
     Ok(Box::new(StreamReader {
         copy,
         sender,
@@ -116,7 +124,7 @@ pub async fn open_stream(
         decoder: Decoder::new(context, setup.budgets, setup.wanted, setup.at),
         progress,
         boundaries: VecDeque::new(),
-        decimals_as_text: setup.decimals_as_text,
+        again,
         telling,
     }))
 }
@@ -146,9 +154,12 @@ impl StreamReader {
                     }
                 }
                 Envelope::KeepAlive { end, wants_reply: wants } => {
-                    decoder.keep_alive(end);
                     progress.received.fetch_max(end.0, Ordering::Relaxed);
                     wants_reply |= wants;
+                    let step = decoder.keep_alive(end);
+                    if !matches!(step, Step::Continue) {
+                        return Ok((step, wants_reply));
+                    }
                 }
             }
         }
@@ -168,17 +179,23 @@ impl StreamReader {
                 self.decoder.empty(&tables);
                 Ok(())
             }
+            Step::Barrier => {
+                self.decoder.hand_over(&self.session).await?;
+                self.decoder.set_barrier(None);
+                self.again.begin();
+                Ok(())
+            }
         }
     }
 
-    async fn describe(&self, relation: Relation) -> Result<TableShape> {
+    async fn describe(&mut self, relation: Relation) -> Result<TableShape> {
         let stream = format!("{}.{}", relation.schema, relation.name);
-        TableShape::of(&self.session, relation, self.decimals_as_text)
+        TableShape::of(&self.session, relation, self.again.decimals_as_text())
             .await
             .map_err(|error| error.with_context("table", stream))
     }
 
-    async fn reply(&self) -> Result<()> {
+    async fn reply(&mut self) -> Result<()> {
         self.sender.send(&self.progress.message()).await
     }
 
@@ -197,6 +214,13 @@ impl Reader for StreamReader {
             if let Some(event) = self.decoder.next_event() {
                 return Ok(self.note(event));
             }
+            if self.again.is_reading() {
+                if !self.again.read(&mut self.decoder, &self.session, max_wait).await? {
+                    return Ok(Event::Idle);
+                }
+                continue;
+            }
+            self.again.prepare(&mut self.decoder).await?;
             if self.decoder.is_replaying() {
                 let step = self.decoder.replay()?;
                 self.carry_out(step).await?;
@@ -242,6 +266,13 @@ impl Reader for StreamReader {
             Ok(told) => told,
             Err(_) => Ok(()),
         }
+    }
+
+    async fn signal(&mut self, signal: &Signal) -> Result<()> {
+        if signal.kind != "snapshot" {
+            return Err(Error::unsupported(format_args!("Signal `{}`", signal.kind)));
+        }
+        self.again.wish(&mut self.decoder, &signal.arguments)
     }
 
     fn canceller(&self) -> Canceller {

@@ -157,9 +157,7 @@ struct Declared {
 /// The columns that identify a row: those of the replica identity; where that is every column, the primary key's.
 fn key(relation: &Relation, declared: &[Declared]) -> Vec<usize> {
     let mut key: Vec<usize> = match relation.identity {
-        b'd' | b'i' => {
-            (0..declared.len()).filter(|place| relation.columns[*place].in_identity).collect()
-        }
+        b'd' | b'i' => (0..declared.len()).filter(|place| relation.columns[*place].in_identity).collect(),
         _ => (0..declared.len()).filter(|place| declared[*place].place.is_some()).collect(),
     };
     let whole = key.first().and_then(|place| declared[*place].key_length).unwrap_or(key.len());
@@ -183,15 +181,17 @@ async fn resolve(session: &Session, relation: &Relation, declared: &[Declared]) 
                 &format!("Could not look up the types of `{}.{}`", relation.schema, relation.name),
                 &error,
             )
-            .with_hint("A type that was dropped after the change was made cannot be read: take a new snapshot")
+            .with_hint(
+                "A type that was dropped after the change was made cannot be read: take a new snapshot",
+            )
         })?;
         found.extend(statement.columns().iter().map(|column| column.type_().clone()));
     }
     let mut found = found.into_iter();
     let types = known.into_iter().map(|known| known.or_else(|| found.next()));
-    types
-        .collect::<Option<Vec<_>>>()
-        .ok_or_else(|| Error::new(ErrorKind::Protocol, "The server described fewer columns than were asked for"))
+    types.collect::<Option<Vec<_>>>().ok_or_else(|| {
+        Error::new(ErrorKind::Protocol, "The server described fewer columns than were asked for")
+    })
 }
 
 #[cfg(test)]
@@ -213,13 +213,8 @@ mod tests {
             place: *place,
             key_length: (length > 0).then_some(length),
         });
-        let relation = Relation {
-            oid: 1,
-            schema: "s".into(),
-            name: "t".into(),
-            identity,
-            columns: described.collect(),
-        };
+        let relation =
+            Relation { oid: 1, schema: "s".into(), name: "t".into(), identity, columns: described.collect() };
         TableShape::new(relation, declared.collect(), vec![Type::INT4; columns.len()], false)
     }
 
@@ -245,7 +240,8 @@ mod tests {
         let old = shape(b'd', &[("id", true, Some(0)), ("a", false, None), ("b", false, None)]);
         let renamed = shape(b'd', &[("id", true, Some(0)), ("x", false, None), ("b", false, None)]);
         assert_eq!(renamed.difference(&old).as_deref(), Some("column `a` is now `x`"));
-        let other = shape(b'd', &[("id", true, Some(0)), ("b", false, None), ("c", false, None), ("d", false, None)]);
+        let other =
+            shape(b'd', &[("id", true, Some(0)), ("b", false, None), ("c", false, None), ("d", false, None)]);
         let words = "column `c` was added, column `d` was added, column `a` was dropped";
         assert_eq!(other.difference(&old).as_deref(), Some(words));
         assert_eq!(old.difference(&old), None);

@@ -24,6 +24,8 @@ pub struct Captured {
     pub estimated_rows: Option<u64>,
     /// Updates and deletes can be sent.
     pub has_identity: bool,
+    /// OIDs of the tables whose rows must be there before this one's, as foreign keys say.
+    pub after: Vec<u32>,
 }
 
 /// The tables among those that can be captured, or that a publication has, which the options name.
@@ -66,7 +68,28 @@ pub async fn select(session: &Session, options: &WalOptions, own: bool) -> Resul
     for table in found {
         captured.push(look_up(session, table).await?);
     }
-    Ok(captured)
+    let mut references: Vec<(u32, u32)> = Vec::new();
+    for row in &session.work(client.query(wal::REFERENCES, &[])).await.map_err(failed)? {
+        references.push((row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?));
+    }
+    Ok(in_order(captured, &references))
+}
+
+/// Tables in an order in which each comes after those that it refers to. Where they refer to each other in a circle,
+/// one of them comes first.
+fn in_order(mut left: Vec<Captured>, references: &[(u32, u32)]) -> Vec<Captured> {
+    let mut ordered: Vec<Captured> = Vec::with_capacity(left.len());
+    while !left.is_empty() {
+        let waits = |one: &Captured| {
+            references.iter().any(|(from, to)| *from == one.oid && left.iter().any(|other| other.oid == *to))
+        };
+        let next = left.iter().position(|one| !waits(one)).unwrap_or(0);
+        let mut next = left.remove(next);
+        let refers = |to: u32| references.iter().any(|(from, other)| *from == next.oid && *other == to);
+        next.after = ordered.iter().map(|one| one.oid).filter(|oid| refers(*oid)).collect();
+        ordered.push(next);
+    }
+    ordered
 }
 
 /// The error of a publication without a table.
@@ -89,6 +112,7 @@ async fn look_up(session: &Session, table: Table) -> Result<Captured> {
         oid: row.try_get(0).map_err(failed)?,
         estimated_rows: u64::try_from(rows).ok(),
         has_identity: row.try_get(3).map_err(failed)?,
+        after: Vec::new(),
         table,
     })
 }
@@ -154,7 +178,9 @@ pub async fn published(
     for row in session.work(client.query(wal::TABLE_COLUMNS, &[&oid])).await.map_err(failed)? {
         let name: String = row.try_get(0).map_err(failed)?;
         let computed: bool = row.try_get(3).map_err(failed)?;
-        let sent = only.as_ref().map_or(!computed, |only| only.contains(&name));
+        // Before version 18 the view names columns that are never sent.
+        let may_be_sent = !computed || version >= 180_000;
+        let sent = only.as_ref().map_or(!computed, |only| only.contains(&name)) && may_be_sent;
         if !sent {
             if computed {
                 generated.push(name);
@@ -176,4 +202,26 @@ pub async fn published(
         columns,
     };
     Ok(Published { relation, filter, generated })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_come_after_those_that_they_refer_to_also_in_circles() {
+        let table = |oid| Captured {
+            table: ("s".into(), oid.to_string()),
+            oid,
+            estimated_rows: None,
+            has_identity: true,
+            after: Vec::new(),
+        };
+        let order = |references: &[(u32, u32)]| {
+            let ordered = in_order(vec![table(1), table(2), table(3)], references);
+            ordered.into_iter().map(|one| (one.oid, one.after)).collect::<Vec<_>>()
+        };
+        assert_eq!(order(&[(1, 2), (2, 3)]), [(3, vec![]), (2, vec![3]), (1, vec![2])]);
+        assert_eq!(order(&[(1, 2), (2, 1), (3, 9)]), [(3, vec![]), (1, vec![]), (2, vec![1])]);
+    }
 }

@@ -23,6 +23,9 @@ use crate::{
     wire::encode_plan::ColumnPlan,
 };
 
+/// Has the server look at the constraints that it put off.
+const CHECK_DEFERRED: &str = "SET CONSTRAINTS ALL IMMEDIATE";
+
 /// A table's part of a window.
 struct Part {
     table: usize,
@@ -43,6 +46,7 @@ impl PostgresWriter {
                 parts.push(Part { table, segment });
             }
         }
+        self.waiting_seq = 0;
         if parts.is_empty() {
             return Ok(());
         }
@@ -57,11 +61,14 @@ impl PostgresWriter {
             .iter()
             .map(|part| (part.table, part.segment.chunks.iter().map(|chunk| chunk.batch.clone()).collect()))
             .collect();
-        if self.try_changes(&whole).await?.is_ok() {
+        if self.try_changes(&whole, true).await?.is_ok() {
             return Ok(());
         }
         let places = in_order(&parts)?;
-        self.bisect_changes(&parts, &places).await
+        self.bisect_changes(&parts, &places).await?;
+        // Refused only now, and nobody can say for which row: nothing of the transaction is kept.
+        let doing = "Could not apply changes: a constraint that may be deferred does not hold at their end";
+        self.session.run(CHECK_DEFERRED, doing).await
     }
 
     async fn bisect_changes(&mut self, parts: &[Part], places: &[Place]) -> Result<()> {
@@ -72,7 +79,7 @@ impl PostgresWriter {
             if range.is_empty() {
                 continue;
             }
-            let Err(refusal) = self.try_changes(&cut(parts, &places[range.clone()])).await? else { continue };
+            let Err(refusal) = self.try_changes(&cut(parts, &places[range.clone()]), false).await? else { continue };
             if range.len() == 1 {
                 let (part, place) = places[range.start];
                 self.rejected.push(RejectedRow {
@@ -90,14 +97,26 @@ impl PostgresWriter {
         Ok(())
     }
 
-    /// Applies changes, all or nothing.
-    async fn try_changes(&self, tables: &[(usize, Vec<RecordBatch>)]) -> Result<Result<(), Refusal>> {
-        self.session.run(SAVE, "Could not set a savepoint").await?;
+    /// Applies changes, all or nothing. Constraints that may be deferred are not looked at in between, as rows that swap
+    /// a unique value violate it: `whole` says that everything that is needed for them to hold is there.
+    async fn try_changes(
+        &self,
+        tables: &[(usize, Vec<RecordBatch>)],
+        whole: bool,
+    ) -> Result<Result<(), Refusal>> {
+        let begin = format!("{SAVE}; SET CONSTRAINTS ALL DEFERRED");
+        self.session.run(&begin, "Could not set a savepoint").await?;
         let mut result = Ok(());
         for (table, batches) in tables {
             result = self.apply(*table, batches).await?;
             if result.is_err() {
                 break;
+            }
+        }
+        if let (true, Ok(()), Some((last, _))) = (whole, &result, tables.last()) {
+            let check = self.session.client().batch_execute(CHECK_DEFERRED);
+            if let Err(error) = self.session.work(check).await {
+                result = Err(Refusal::sort(&self.tables[*last].shape.destination, &error)?);
             }
         }
         let end = if result.is_ok() { KEEP } else { UNDO };

@@ -4,7 +4,8 @@ use std::collections::{HashMap, VecDeque};
 
 use hub_plugin_api::{
     CommitToken, Context, Error, ErrorKind, FlushReport, Guarantee, RejectedRow, Result, Rows, StreamId,
-    StreamSchema, WriteMode, Writer, WriterRequest, WriterStart, async_trait, changes::Op,
+    StreamSchema, WriteMode, Writer, WriterRequest, WriterStart, async_trait,
+    changes::{Changes, Op},
 };
 
 use super::{
@@ -24,6 +25,9 @@ const WAITING_BYTES: usize = 4 << 20;
 
 /// Bytes of changes that are folded together.
 const WINDOW_BYTES: usize = 8 << 20;
+
+/// Bytes of changes that wait at most, where no place comes that they may be cut at.
+const MOST_WINDOW_BYTES: usize = 3 * WINDOW_BYTES;
 
 /// A stream and its table.
 pub(super) struct Table {
@@ -58,6 +62,8 @@ pub(super) struct PostgresWriter {
     by_stream: HashMap<StreamId, usize>,
     pub open: Option<Open>,
     pub waiting_bytes: usize,
+    /// The greatest number of the changes that wait.
+    pub waiting_seq: u64,
     pub deferred_bytes: usize,
     pub in_transaction: bool,
     pub rejected: Vec<RejectedRow>,
@@ -106,6 +112,7 @@ pub(crate) async fn writer(
         by_stream: HashMap::new(),
         open: None,
         waiting_bytes: 0,
+        waiting_seq: 0,
         deferred_bytes: 0,
         in_transaction: false,
         rejected: Vec::new(),
@@ -228,8 +235,7 @@ impl PostgresWriter {
         *next_row += chunk.batch.num_rows() as u64;
         self.begin().await?;
         if self.tables[table].shape.changes {
-            self.waiting_bytes += self.tables[table].waiting.push(chunk);
-            return if self.waiting_bytes > WINDOW_BYTES { self.settle_all().await } else { Ok(()) };
+            return self.take_changes(table, chunk).await;
         }
         match &self.open {
             Some(open) if open.table == table => self.send(chunk).await,
@@ -242,6 +248,22 @@ impl PostgresWriter {
                 }
             }
         }
+    }
+
+    /// Keeps changes until their window is full. It is cut only in front of a change that all others of the window came
+    /// before, whatever their stream: a child's change without its parent's would meet a foreign key.
+    async fn take_changes(&mut self, table: usize, chunk: Chunk) -> Result<()> {
+        let view = Changes::of(&chunk.batch)?;
+        let rows = chunk.batch.num_rows();
+        let (first, last) = (view.seq(0), rows.checked_sub(1).and_then(|row| view.seq(row)));
+        let may_cut = first.is_none_or(|first| first > self.waiting_seq);
+        if self.waiting_bytes > WINDOW_BYTES && (may_cut || self.waiting_bytes > MOST_WINDOW_BYTES) {
+            self.settle_all().await?;
+            self.begin().await?;
+        }
+        self.waiting_seq = last.unwrap_or_default().max(self.waiting_seq);
+        self.waiting_bytes += self.tables[table].waiting.push(chunk);
+        Ok(())
     }
 
     /// The name of the next staging table of this session.
