@@ -62,6 +62,21 @@ impl Run {
     }
 }
 
+impl Running {
+    /// Ends it as a service manager does, and fails the test unless it stopped in good order behind a commit.
+    ///
+    /// # Panics
+    /// When it did not.
+    #[track_caller]
+    pub fn stop(self) -> Run {
+        self.signal("TERM");
+        let run = self.wait();
+        // 128 and the number of the signal.
+        assert_eq!(run.status.code(), Some(143), "{}\n{}", run.stdout, run.stderr);
+        run
+    }
+}
+
 /// A run that goes on; killed when dropped.
 #[derive(Debug)]
 pub struct Running {
@@ -150,7 +165,17 @@ impl Hub {
     /// # Panics
     /// When it does not start.
     pub fn spawn(&self, file: &Path) -> Running {
-        self.start(self.command(&["run", "--json", &file.to_string_lossy()]))
+        self.spawn_with(file, &[])
+    }
+
+    /// Starts a pipeline with further arguments.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub fn spawn_with(&self, file: &Path, more: &[&str]) -> Running {
+        let file = file.to_string_lossy();
+        let arguments: Vec<_> = ["run", "--json", &*file].into_iter().chain(more.iter().copied()).collect();
+        self.start(self.command(&arguments))
     }
 
     fn start(&self, mut command: Command) -> Running {
@@ -199,6 +224,16 @@ impl Running {
             let sent = Command::new("kill").arg(format!("-{signal}")).arg(child.id().to_string()).status();
             assert!(sent.is_ok_and(|status| status.success()), "No `{signal}` could be sent");
         }
+    }
+
+    /// What it has written on standard output so far.
+    pub fn out(&self) -> String {
+        self.output(&self.out)
+    }
+
+    /// What it has written on standard error so far.
+    pub fn log(&self) -> String {
+        self.output(&self.err)
     }
 
     /// Waits for its end.

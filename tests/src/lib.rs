@@ -2,12 +2,14 @@
 //!
 //! Knows no connector: everything goes through the program and the plugins that `cargo xtask test` hands over.
 
+pub mod changes;
 mod environment;
 mod hub;
 mod kills;
 mod lineitem;
 mod memory;
 mod postgres;
+mod proxy;
 pub mod servers;
 mod skip;
 
@@ -17,4 +19,5 @@ pub use kills::{Kills, kill_until_done};
 pub use lineitem::{Checksums, lineitem_in_postgres, lineitem_in_sqlite};
 pub use memory::PeakMemory;
 pub use postgres::{Database, DatabaseSession};
+pub use proxy::Proxy;
 pub use skip::skip;

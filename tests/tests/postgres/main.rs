@@ -11,3 +11,6 @@ mod tls;
 mod type_groups;
 mod types;
 mod versions;
+mod wal;
+mod wal_cases;
+mod wal_equivalence;
