@@ -51,12 +51,10 @@ pub fn from_driver(doing: &str, error: &RedisError) -> Error {
     let kind = kind_of_driver(error);
     let mapped = Error::new(kind, doing).with_source(error);
     match kind {
-        // The driver wraps the server's answer to AUTH, its first word included, into a text.
+        // The driver wraps the server's answer to AUTH into a text of its own.
         ErrorKind::Authentication => {
-            let code = if error.to_string().contains("WRONGPASS") { "WRONGPASS" } else { "NOAUTH" };
-            let field = if code == "WRONGPASS" { "password" } else { "username" };
             let hint = hint_of_code("WRONGPASS").unwrap_or_default();
-            mapped.with_code(code).with_field(field).with_hint(hint)
+            mapped.with_code("WRONGPASS").with_field("password").with_hint(hint)
         }
         _ => mapped,
     }

@@ -73,7 +73,7 @@ pub async fn run(
     }
     let mut session = server.session().await?;
     if !server.context().queries_may_write() {
-        refuse_writes(&mut session, &name).await?;
+        refuse_writes(&mut session, &command, &name).await?;
     }
     let answer = session.call(DOING, &command).await?;
     let items = match answer {
@@ -130,21 +130,25 @@ fn name_of(command: &Cmd) -> String {
     first.unwrap_or_default()
 }
 
-/// A session cannot be read-only: the server tells of each command whether it writes.
-async fn refuse_writes(session: &mut Session, name: &str) -> Result<()> {
-    let info = session.call(DOING, redis::cmd("COMMAND").arg("INFO").arg(name)).await?;
-    let Some(command) = reply::items(DOING, info)?.into_iter().next() else { return Ok(()) };
+/// A session cannot be read-only: the server tells of each command and subcommand whether it writes.
+async fn refuse_writes(session: &mut Session, command: &Cmd, name: &str) -> Result<()> {
+    let mut ask = redis::cmd("COMMAND");
+    ask.arg("INFO").arg(name);
+    if let Some(redis::Arg::Simple(sub)) = command.args_iter().nth(1) {
+        ask.arg([name.as_bytes(), b"|", sub.to_ascii_lowercase().as_slice()].concat());
+    }
+    let answer = session.call(DOING, &ask).await?;
     // What the server does not know it refuses by itself.
-    let flags = reply::items(DOING, command)?.into_iter().nth(2).unwrap_or(Answer::Nil);
-    let flags = reply::items(DOING, flags)?.into_iter();
-    let flags = flags.map(|flag| reply::text(DOING, flag)).collect::<Result<Vec<_>>>()?;
-    let changes = ["write", "admin", "noscript", "pubsub", "blocking"];
-    if let Some(flag) = flags.iter().find(|flag| changes.contains(&flag.as_str())) {
-        return Err(Error::new(
-            ErrorKind::PermissionDenied,
-            format!("Command `{name}` is not run, for it is `{flag}`"),
-        )
-        .with_hint("Queries only read unless the connection grants `write`"));
+    for known in reply::items(DOING, answer)?.into_iter().filter(|known| *known != Answer::Nil) {
+        let flags = reply::items(DOING, known)?.into_iter().nth(2).unwrap_or(Answer::Nil);
+        let flags = reply::items(DOING, flags)?.into_iter();
+        let flags = flags.map(|flag| reply::text(DOING, flag)).collect::<Result<Vec<_>>>()?;
+        let changes = ["write", "admin", "noscript", "pubsub", "blocking"];
+        if let Some(flag) = flags.iter().find(|flag| changes.contains(&flag.as_str())) {
+            let message = format!("Command `{name}` is not run, for it is `{flag}`");
+            return Err(Error::new(ErrorKind::PermissionDenied, message)
+                .with_hint("Queries only read unless the connection grants `write`"));
+        }
     }
     Ok(())
 }

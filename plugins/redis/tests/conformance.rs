@@ -163,6 +163,10 @@ impl Subject for Surroundings {
         Ok(self.read(&prefix, table))
     }
 
+    fn blocked_source(&self) -> Result<Source> {
+        Ok(Source::new("streams", Config::new().with("streams", json!(["nothing comes here"]))))
+    }
+
     fn destination(&self, table: &Table) -> Result<Destination> {
         self.remove(&format!("to:{}:", table.name));
         Ok(Destination::new("write", Config::new().with("key_prefix", "to:"), StreamId::named(&table.name)))

@@ -168,7 +168,7 @@ fn entries_that_were_trimmed_before_they_were_read_are_told() {
             let mut reader = open(&*plan, position.clone()).await.unwrap();
             let error = follow(&mut *reader, PATIENCE).await.unwrap_err();
             assert_eq!(error.kind, ErrorKind::PositionLost, "{error}");
-            assert!(error.message.contains("17-1") && error.message.contains("10-1"), "{error}");
+            assert!(error.message.starts_with("7 entries") && error.message.contains("`10-1`"), "{error}");
             drop(reader);
             options["on_trimmed"] = json!("warn");
             let plan = connection.plan(&plan_request("streams", "p", options)).await.unwrap();

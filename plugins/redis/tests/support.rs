@@ -173,10 +173,7 @@ impl Read {
     pub fn take(&mut self, event: Event) {
         match event {
             Event::Schema(schema) => self.schemas.push(schema),
-            Event::Rows(rows) => {
-                assert!(self.schemas.iter().any(|schema| schema.id == rows.schema_id));
-                self.batches.push(rows.batch);
-            }
+            Event::Rows(rows) => self.batches.push(rows.batch),
             Event::Rejected(rejected) => self.rejected.push(rejected),
             Event::Boundary(boundary) => self.boundaries.push(boundary),
             _ => {}

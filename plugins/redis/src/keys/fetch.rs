@@ -32,19 +32,22 @@ pub struct Entry {
     pub content: Content,
 }
 
+/// Names and values.
+pub type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// A value.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Content {
     /// A string's, or a document's of the JSON module.
     Bytes(Vec<u8>),
     /// A hash's fields.
-    Pairs(Vec<(Vec<u8>, Vec<u8>)>),
+    Pairs(Pairs),
     /// A list's or a set's.
     Items(Vec<Vec<u8>>),
     /// A sorted set's, by score.
     Scored(Vec<(Vec<u8>, f64)>),
     /// A stream's, by id.
-    Entries(Vec<(Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>)>),
+    Entries(Vec<(Vec<u8>, Pairs)>),
     /// Of a type that cannot be read.
     Unknown,
 }
@@ -189,7 +192,7 @@ impl Fetcher {
         &self,
         session: &mut Session,
         route: &[u8],
-        found: &mut Vec<Found>,
+        found: &mut [Found],
     ) -> Result<()> {
         let mut pipeline = Pipeline::new();
         let mut places = Vec::new();
@@ -283,8 +286,8 @@ impl Fetcher {
                 }
             }
             Kind::SortedSet => {
-                let (mut scored, mut places): (Vec<(Vec<u8>, f64)>, HashMap<Vec<u8>, usize>) =
-                    Default::default();
+                let mut scored: Vec<(Vec<u8>, f64)> = Vec::new();
+                let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
                 let mut rank = 0;
                 loop {
                     let mut command = redis::cmd("ZRANGE");

@@ -11,12 +11,9 @@ use super::{
     options::{Start, StreamsOptions},
     position::{POSITION, StreamPosition, StreamsPosition},
     reader::{self, Setup},
-    trimmed,
+    trimmed::Known,
 };
-use crate::{
-    connection::{Server, Session},
-    reply,
-};
+use crate::connection::{Server, Session};
 
 const SPLIT: &str = "streams";
 
@@ -95,12 +92,12 @@ async fn beginning(session: &mut Session, options: &StreamsOptions, start: Start
         let info = session.call(DOING, redis::cmd("XINFO").arg("STREAM").arg(stream)).await;
         match info {
             Ok(info) => {
-                position.removed = trimmed::newest_removed(&info)?.unwrap_or_default();
-                let last = reply::field(DOING, &info, "last-generated-id")?;
-                let last = last.map(|last| reply::bytes(DOING, last)).transpose()?.flatten();
-                if start == Start::Latest {
-                    position.last = last.and_then(|bytes| EntryId::of(&bytes)).unwrap_or_default();
-                }
+                let known = Known::of(&info)?;
+                position.removed = known.newest_deleted;
+                (position.last, position.read) = match start {
+                    Start::Earliest => (EntryId::default(), known.removed),
+                    Start::Latest => (known.newest, known.added),
+                };
             }
             // There is no such key yet.
             Err(error) if error.source.as_deref() == Some("no such key") => {}

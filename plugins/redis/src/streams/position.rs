@@ -19,6 +19,12 @@ pub struct StreamsPosition {
 pub struct StreamPosition {
     /// The last entry that came in order.
     pub last: EntryId,
+    /// How many entries of all that were ever added came or were known to be gone; without a group.
+    #[serde(default)]
+    pub read: u64,
+    /// How many entries were told to be gone; with a group.
+    #[serde(default)]
+    pub lost: u64,
     /// The newest removed entry that is known: what was removed up to it was told, or was before our time.
     #[serde(default)]
     pub removed: EntryId,

@@ -15,7 +15,7 @@ use super::{
     options::StreamsOptions,
     position::{POSITION, StreamsPosition},
     rows::{Limits, StreamRows},
-    trimmed,
+    trimmed::{self, Delivered, Known},
 };
 use crate::{
     config::Deployment,
@@ -203,6 +203,7 @@ impl StreamsReader {
                 position.claimed.insert(*id);
             } else {
                 position.last = position.last.max(*id);
+                position.read += 1;
             }
         }
     }
@@ -261,16 +262,17 @@ impl StreamsReader {
             };
             let count = self.count();
             let answer = group::read(&mut self.session, &stream, group.as_ref(), &from, count).await?;
-            let removed = answer.stream.as_ref().map(trimmed::newest_removed).transpose()?.flatten();
-            let read = match &group {
-                Some(group) => match answer.groups {
-                    Some(groups) => trimmed::last_delivered(groups, &group.name)?.unwrap_or_default(),
-                    None => EntryId::default(),
-                },
-                None => position.last,
+            let delivered = match (&group, answer.groups) {
+                (Some(group), Some(groups)) => Delivered::of(groups, &group.name)?,
+                _ => None,
             };
-            let known = self.setup.position.streams.entry(stream.clone()).or_default();
-            trimmed::tell(&self.setup.server, &self.setup.options, &stream, known, removed, read)?;
+            if let Some(info) = &answer.stream
+                && (group.is_none() || delivered.is_some())
+            {
+                let known = Known::of(info)?;
+                let position = self.setup.position.streams.entry(stream.clone()).or_default();
+                trimmed::tell(&self.setup.server, &self.setup.options, &stream, position, &known, delivered)?;
+            }
             any |= self.take_new(place, &stream, answer.entries)?;
         }
         Ok(any)

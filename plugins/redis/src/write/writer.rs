@@ -29,6 +29,7 @@ use crate::{
 };
 
 const DOING: &str = "Could not write the rows";
+const COMMITTING: &str = "Could not commit the rows";
 /// Bytes of commands that are sent at once.
 const PART_BYTES: usize = 512 << 10;
 /// Strings that one MSET sets.
@@ -291,7 +292,11 @@ impl RedisWriter {
         } else {
             self.begin().await?;
             self.session.call(DOING, &store).await?;
-            let answers = self.session.call("Could not commit the rows", &redis::cmd("EXEC")).await?;
+            // One at a time, so that errors stay where they stand among the answers.
+            let mut exec = Pipeline::new();
+            exec.cmd("EXEC");
+            let mut answers = self.session.pipeline(COMMITTING, b"", &exec).await?;
+            let answers = reply::checked(COMMITTING, answers.pop().unwrap_or(Value::Nil))?;
             self.in_transaction = false;
             self.check_carried_out(answers)?;
         }
