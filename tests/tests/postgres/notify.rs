@@ -194,6 +194,46 @@ fn sessions_that_are_ended_under_load_cost_no_row_and_double_none() {
 }
 
 #[test]
+fn writers_that_commit_in_any_order_lose_no_row() {
+    let Some(database) = Database::create("outbox_writers") else { return skip("no PostgreSQL") };
+    let hub = Hub::new();
+    database.execute(OUTBOX);
+    let file = pipeline(&hub, &database, outbox());
+    let mut running = hub.spawn(&file);
+    let rounds: u64 = if hub.environment.full { 300 } else { 30 };
+    thread::scope(|scope| {
+        for writer in 0..6u64 {
+            let session = database.session();
+            scope.spawn(move || {
+                // Transactions of very different lengths; every fifth is rolled back, every seventh draws its key early.
+                for round in 0..rounds {
+                    let chance = writer * 31 + round * 17;
+                    let nap = Duration::from_millis(chance * chance % 23);
+                    if chance % 7 == 0 {
+                        session.execute("create temporary table if not exists drawn (id bigint); truncate drawn");
+                        session.execute("insert into drawn select nextval('public.outbox_id_seq')");
+                        thread::sleep(nap);
+                        session.execute(
+                            "insert into outbox (id, what) overriding system value select id, 'early' from drawn",
+                        );
+                        continue;
+                    }
+                    session.execute("begin; insert into outbox (what) values ('first')");
+                    thread::sleep(nap);
+                    session.execute("insert into outbox (what) select 'more' from generate_series(1, 3)");
+                    thread::sleep(nap / 2);
+                    session.execute(if chance % 5 == 0 { "rollback" } else { "commit" });
+                }
+            });
+        }
+    });
+    let rows = database.count("outbox");
+    wait_until("every row", &mut running, || database.count("heard") >= rows);
+    stop(running);
+    assert_eq!(database.differences("outbox", "heard"), 0);
+}
+
+#[test]
 fn a_hub_that_is_killed_under_load_misses_no_row_and_doubles_none() {
     let Some(database) = Database::create("outbox_killed") else { return skip("no PostgreSQL") };
     let hub = Hub::new();

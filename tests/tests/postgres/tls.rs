@@ -154,7 +154,7 @@ fn older_passwords_still_log_in_and_nothing_is_read_that_was_not_given() {
     let passwords = hub.write("pgpass", &format!("127.0.0.1:{port}:*:old:an-old-password\n"));
     let services = hub.write("services", &format!("[here]\nhost=127.0.0.1\nport={port}\nuser=old\n"));
     let settings = [
-        format!("host=127.0.0.1"),
+        "host=127.0.0.1".to_owned(),
         format!("port={port}"),
         "username=old".into(),
         "database=postgres".into(),
