@@ -104,7 +104,7 @@ impl Login<'_> {
     }
 
     async fn next(&mut self) -> Result<(u8, Vec<u8>)> {
-        let message = self.receiver.next().await?;
+        let message = self.receiver.next_of_login().await?;
         let message = message.map_err(|error| error::from_socket(self.doing, &error))?;
         let tag = message.tag;
         Ok((tag, self.receiver.take(message).to_vec()))

@@ -5,6 +5,7 @@
 //! also what replication needs, which the driver does not speak.
 
 mod answer;
+mod bulk;
 mod cancel;
 mod copy;
 mod login;
@@ -12,6 +13,8 @@ mod receive;
 mod send;
 mod session;
 mod socket;
+#[cfg(test)]
+mod tests;
 
 pub use copy::{CopyBoth, CopyOut, CopySender};
-pub use session::{RawMode, RawSession, TextRows};
+pub use session::{RawMode, RawSession};

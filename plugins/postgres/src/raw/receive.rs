@@ -17,6 +17,8 @@ use super::socket::Socket;
 const HEAD: usize = 5;
 /// Room for messages: many rows with one call to the system, and small enough to stay in the processor's cache.
 const BUFFER_BYTES: usize = 256 << 10;
+/// No message of a login is as long as this.
+const LOGIN_BYTES: usize = 1 << 20;
 /// A message is asked for room piece by piece, whatever length it claims to have.
 const GROWTH_BYTES: usize = 4 << 20;
 
@@ -39,18 +41,24 @@ impl Receiver {
         Self { half, buffer: vec![0; BUFFER_BYTES], filled: 0..0 }
     }
 
-    /// The next message, when it is there whole.
+    /// Tag and length of the next message; the length counts itself, and not the tag.
     #[inline]
-    pub(super) fn peek(&self) -> Result<Option<Message>> {
+    fn head(&self) -> Result<Option<(u8, usize)>> {
         let Some((&[tag, a, b, c, d], _)) = self.buffer[self.filled.clone()].split_first_chunk::<HEAD>()
         else {
             return Ok(None);
         };
-        // The length counts itself, and not the tag.
         let length = u32::from_be_bytes([a, b, c, d]) as usize;
         if length < 4 || length > i32::MAX as usize {
             return Err(impossible(tag, length));
         }
+        Ok(Some((tag, length)))
+    }
+
+    /// The next message, when it is there whole.
+    #[inline]
+    pub(super) fn peek(&self) -> Result<Option<Message>> {
+        let Some((tag, length)) = self.head()? else { return Ok(None) };
         let end = self.filled.start + 1 + length;
         if end > self.filled.end {
             return Ok(None);
@@ -75,9 +83,12 @@ impl Receiver {
         Poll::Ready(if read == 0 { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) })
     }
 
-    /// The next message, waited for.
-    pub(super) async fn next(&mut self) -> Result<io::Result<Message>> {
+    /// The next message of a login, waited for. What speaks another protocol claims lengths of another kind.
+    pub(super) async fn next_of_login(&mut self) -> Result<io::Result<Message>> {
         loop {
+            if let Some((tag, length @ LOGIN_BYTES..)) = self.head()? {
+                return Err(impossible(tag, length));
+            }
             if let Some(message) = self.peek()? {
                 return Ok(Ok(message));
             }

@@ -9,9 +9,8 @@ use hub_plugin_api::{Canceller, Context, Error, ErrorKind, Result, Secret};
 use postgres_protocol::message::{backend, frontend};
 use tokio::time;
 
-pub use super::answer::TextRows;
 use super::{
-    answer,
+    answer::{self, TextRows},
     cancel::Cancel,
     copy::{CopyBoth, CopyOut},
     login::{Binding, Login},

@@ -18,6 +18,7 @@ use tokio::{
     net::{TcpStream, UnixStream, lookup_host},
 };
 
+use super::bulk::BulkTcp;
 use crate::{
     config::{Settings, SslMode},
     error,
@@ -39,9 +40,9 @@ pub(super) enum Endpoint {
 
 /// A connection's bytes.
 pub(super) enum Socket {
-    Tcp(TcpStream),
+    Tcp(BulkTcp),
     Unix(UnixStream),
-    Tls(Box<Stream<TcpStream>>),
+    Tls(Box<Stream<BulkTcp>>),
 }
 
 /// What TLS is made with; `None` where there is none. A Unix socket does not leave the machine, and servers speak no
@@ -94,14 +95,14 @@ impl Socket {
                 let mut stream = TcpStream::connect(address).await.map_err(failed)?;
                 stream.set_nodelay(true).map_err(failed)?;
                 SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE).map_err(failed)?;
-                let Some(tls) = tls else { return Ok(Self::Tcp(stream)) };
+                let Some(tls) = tls else { return Ok(Self::Tcp(BulkTcp::new(stream))) };
                 if !takes_tls(&mut stream).await.map_err(failed)? {
                     let mut refused = Error::new(ErrorKind::Tls, doing);
                     refused.source = Some("the server does not support TLS".into());
                     return Err(refused);
                 }
                 let stream = tls
-                    .handshake(&settings.host, stream)
+                    .handshake(&settings.host, BulkTcp::new(stream))
                     .await
                     .map_err(|error| Error { kind: ErrorKind::Tls, ..error::from_socket(doing, &error) })?;
                 Ok(Self::Tls(Box::new(stream)))
