@@ -173,6 +173,27 @@ mod tests {
         RowDecoder::new(schema_of(&named.collect::<Vec<_>>()), &wires, 1000).unwrap()
     }
 
+    /// A row as a COPY has it.
+    fn tuple(fields: &[Option<Vec<u8>>]) -> Vec<u8> {
+        let mut bytes = (fields.len() as i16).to_be_bytes().to_vec();
+        for field in fields {
+            bytes.extend(field.as_ref().map_or(-1, |field| field.len() as i32).to_be_bytes());
+            bytes.extend(field.iter().flatten());
+        }
+        bytes
+    }
+
+    /// An array of one dimension as `array_send` writes it.
+    fn array(items: impl ExactSizeIterator<Item = Vec<u8>>) -> Vec<u8> {
+        let head = [1, 0, 23, items.len() as i32, 1];
+        let mut bytes: Vec<u8> = head.iter().flat_map(|part: &i32| part.to_be_bytes()).collect();
+        for item in items {
+            bytes.extend((item.len() as i32).to_be_bytes());
+            bytes.extend(item);
+        }
+        bytes
+    }
+
     proptest! {
         #[test]
         fn rows_become_columns_and_batches_start_anew(
@@ -199,6 +220,38 @@ mod tests {
         }
 
         #[test]
+        fn tuple_whose_end_is_missing_leaves_nothing_behind(
+            rows in prop::collection::vec(
+                (any::<Option<i64>>(), any::<Option<String>>(), any::<Option<Vec<bool>>>(), any::<Option<Vec<i32>>>()),
+                1..8,
+            ),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 8),
+        ) {
+            let list = |item: LogicalType, wire: Wire| (LogicalType::List(Box::new(item)), Wire::List(Box::new(wire)));
+            let columns = [
+                (LogicalType::Int64, Wire::Int8),
+                (LogicalType::Text, Wire::Text),
+                list(LogicalType::Boolean, Wire::Bool),
+                list(LogicalType::Int32, Wire::Int4),
+            ];
+            let (mut whole, mut cut) = (decoder(&columns), decoder(&columns));
+            for ((number, text, flags, numbers), at) in rows.iter().zip(&cuts) {
+                let flags = flags.as_ref().map(|flags| array(flags.iter().map(|flag| vec![u8::from(*flag)])));
+                let numbers =
+                    numbers.as_ref().map(|numbers| array(numbers.iter().map(|one| one.to_be_bytes().to_vec())));
+                let number = number.map(|number| number.to_be_bytes().to_vec());
+                let fields = [number, text.as_ref().map(|text| text.clone().into_bytes()), flags, numbers];
+                let bytes = tuple(&fields);
+                prop_assert_eq!(cut.append_tuple(&bytes[..at.index(bytes.len())]).unwrap(), None);
+                let more = [&bytes[..], b"more"].concat();
+                prop_assert_eq!(cut.append_tuple(&more).unwrap(), Some(bytes.len()));
+                whole.append(fields.iter().map(Option::as_deref)).unwrap();
+            }
+            prop_assert_eq!(cut.rows(), rows.len());
+            prop_assert_eq!(cut.finish().unwrap(), whole.finish().unwrap());
+        }
+
+        #[test]
         fn no_bytes_make_a_decoder_panic(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
             let timestamp = LogicalType::Timestamp { unit: Unit::Microsecond, utc: true };
             let list = LogicalType::List(Box::new(LogicalType::Int32));
@@ -215,6 +268,7 @@ mod tests {
                 (list, Wire::List(Box::new(Wire::Int4))),
             ] {
                 let mut decoder = decoder(&[column]);
+                let _ = decoder.append_tuple(&bytes);
                 if decoder.append([Some(&bytes[..])]).is_ok() {
                     let _ = decoder.finish();
                 }

@@ -8,9 +8,9 @@ use arrow::{
     buffer::NullBuffer,
     datatypes::{
         ArrowPrimitiveType, DataType, Date32Type, Decimal128Type, Decimal256Type, Float32Type, Float64Type,
-        Int8Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
+        Int16Type, Int32Type, Int64Type, IntervalMonthDayNano, IntervalMonthDayNanoType,
         Time64MicrosecondType, Time64NanosecondType, TimestampMicrosecondType, TimestampMillisecondType,
-        TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type, i256,
+        TimestampNanosecondType, TimestampSecondType, i256,
     },
 };
 use hub_plugin_api::{
@@ -19,9 +19,11 @@ use hub_plugin_api::{
 };
 
 use super::{
+    encode_integer::{Integers, integers, put_integer},
     encode_json::{duration_value, put_json, put_text, timestamp_value},
     encode_number::{fits_scale, power, put_decimal, put_decimal_text},
     encode_plan::{ColumnPlan, Form, Width},
+    encode_put::{put_bytes, put_eight, put_four, put_interval, put_measured, put_text_bytes, put_two},
     encode_time::{self, OUT_OF_RANGE, TOO_FINE},
 };
 
@@ -48,17 +50,6 @@ struct BoundColumn<'a> {
     nulls: Option<&'a NullBuffer>,
     required: bool,
     cells: Cells<'a>,
-}
-
-enum Integers<'a> {
-    I8(&'a [i8]),
-    I16(&'a [i16]),
-    I32(&'a [i32]),
-    I64(&'a [i64]),
-    U8(&'a [u8]),
-    U16(&'a [u16]),
-    U32(&'a [u32]),
-    U64(&'a [u64]),
 }
 
 enum Cells<'a> {
@@ -412,96 +403,4 @@ fn put_array(
         out.extend_from_slice(&1_u32.to_be_bytes());
     }
     range.into_iter().try_for_each(|row| items.put(row, out))
-}
-
-fn integers<'a>(logical: &LogicalType, array: &'a dyn Array) -> Result<Integers<'a>> {
-    Ok(match logical {
-        LogicalType::Int8 => Integers::I8(primitive::<Int8Type>(array)),
-        LogicalType::Int16 => Integers::I16(primitive::<Int16Type>(array)),
-        LogicalType::Int32 => Integers::I32(primitive::<Int32Type>(array)),
-        LogicalType::Int64 => Integers::I64(primitive::<Int64Type>(array)),
-        LogicalType::UInt8 => Integers::U8(primitive::<UInt8Type>(array)),
-        LogicalType::UInt16 => Integers::U16(primitive::<UInt16Type>(array)),
-        LogicalType::UInt32 => Integers::U32(primitive::<UInt32Type>(array)),
-        LogicalType::UInt64 => Integers::U64(primitive::<UInt64Type>(array)),
-        _ => return Err(Error::internal("A column that is no whole number was planned as one")),
-    })
-}
-
-impl Integers<'_> {
-    #[inline]
-    fn get(&self, row: usize) -> i128 {
-        match self {
-            Self::I8(values) => values[row].into(),
-            Self::I16(values) => values[row].into(),
-            Self::I32(values) => values[row].into(),
-            Self::I64(values) => values[row].into(),
-            Self::U8(values) => values[row].into(),
-            Self::U16(values) => values[row].into(),
-            Self::U32(values) => values[row].into(),
-            Self::U64(values) => values[row].into(),
-        }
-    }
-}
-
-fn put_integer(out: &mut Vec<u8>, value: i128, width: Width) -> Result<(), &'static str> {
-    match width {
-        Width::Two => put_two(out, i16::try_from(value).map_err(|_| OUT_OF_RANGE)?),
-        Width::Four => put_four(out, i32::try_from(value).map_err(|_| OUT_OF_RANGE)?),
-        Width::Oid => put_four(out, u32::try_from(value).map_err(|_| OUT_OF_RANGE)? as i32),
-        Width::Eight => put_eight(out, i64::try_from(value).map_err(|_| OUT_OF_RANGE)?),
-    }
-    Ok(())
-}
-
-#[inline]
-fn put_two(out: &mut Vec<u8>, value: i16) {
-    let [a, b] = value.to_be_bytes();
-    out.extend_from_slice(&[0, 0, 0, 2, a, b]);
-}
-
-#[inline]
-fn put_four(out: &mut Vec<u8>, value: i32) {
-    out.extend_from_slice(&((4_u64 << 32) | u64::from(value as u32)).to_be_bytes());
-}
-
-#[inline]
-fn put_eight(out: &mut Vec<u8>, value: i64) {
-    out.extend_from_slice(&((8_u128 << 64) | u128::from(value as u64)).to_be_bytes()[4..]);
-}
-
-#[inline]
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
-    out.extend_from_slice(bytes);
-}
-
-/// The server has no text with a NUL, and would name no column.
-#[inline]
-fn put_text_bytes(out: &mut Vec<u8>, text: &str) -> Result<(), &'static str> {
-    if text.as_bytes().contains(&0) {
-        return Err("holds a NUL character, which no text of the server can");
-    }
-    put_bytes(out, text.as_bytes());
-    Ok(())
-}
-
-fn put_interval(out: &mut Vec<u8>, micros: i64, days: i32, months: i32) {
-    out.extend_from_slice(&16_u32.to_be_bytes());
-    out.extend_from_slice(&micros.to_be_bytes());
-    out.extend_from_slice(&days.to_be_bytes());
-    out.extend_from_slice(&months.to_be_bytes());
-}
-
-/// Writes a value of unknown length behind its length.
-fn put_measured(
-    out: &mut Vec<u8>,
-    put: impl FnOnce(&mut Vec<u8>) -> Result<(), &'static str>,
-) -> Result<(), &'static str> {
-    let start = out.len();
-    out.extend_from_slice(&[0; 4]);
-    put(out)?;
-    let length = i32::try_from(out.len() - start - 4).map_err(|_| "is longer than the server takes")?;
-    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
-    Ok(())
 }

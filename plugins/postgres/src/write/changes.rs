@@ -13,6 +13,7 @@ use hub_plugin_api::{
 use super::{
     bound::BoundRow,
     copy::CopyRows,
+    halves::Halves,
     segment::{RowPlace, Segment},
     settle::{KEEP, Refusal, SAVE, UNDO, reason},
     table::Shape,
@@ -72,27 +73,18 @@ impl PostgresWriter {
     }
 
     async fn bisect_changes(&mut self, parts: &[Part], places: &[Place]) -> Result<()> {
-        // The whole was refused already.
-        let middle = places.len() / 2;
-        let mut ranges = vec![middle..places.len(), 0..middle];
-        while let Some(range) = ranges.pop() {
-            if range.is_empty() {
-                continue;
-            }
+        let mut halves = Halves::of_refused(places.len());
+        while let Some(range) = halves.next() {
             let Err(refusal) = self.try_changes(&cut(parts, &places[range.clone()]), false).await? else { continue };
-            if range.len() == 1 {
-                let (part, place) = places[range.start];
+            if let Some(change) = halves.refused(range) {
+                let (part, place) = places[change];
                 self.rejected.push(RejectedRow {
                     stream: self.tables[parts[part].table].stream.clone(),
                     row: parts[part].segment.number(place),
                     kind: refusal.kind,
                     reason: refusal.reason,
                 });
-                continue;
             }
-            let middle = range.start + range.len() / 2;
-            ranges.push(middle..range.end);
-            ranges.push(range.start..middle);
         }
         Ok(())
     }

@@ -4,6 +4,7 @@ mod bound;
 mod catalog;
 mod changes;
 mod copy;
+mod halves;
 mod options;
 mod replace;
 mod segment;

@@ -5,6 +5,7 @@ use tokio_postgres::error::SqlState;
 
 use super::{
     copy::CopyRows,
+    halves::Halves,
     segment::{Chunk, RowPlace, Segment},
     writer::{Open, PostgresWriter, Table, sending},
 };
@@ -274,25 +275,17 @@ impl PostgresWriter {
     /// Finds the rows at fault by halves, in order; all others are taken.
     async fn bisect(&mut self, index: usize, segment: &Segment) -> Result<()> {
         let rows = segment.rows();
-        // The last range is the next.
-        let mut ranges: Vec<_> = std::iter::once(0..rows.len()).collect();
-        while let Some(range) = ranges.pop() {
-            if range.is_empty() {
-                continue;
-            }
+        let mut halves = Halves::of(rows.len());
+        while let Some(range) = halves.next() {
             let Err(refusal) = self.try_rows(index, segment, &rows[range.clone()]).await? else { continue };
-            if range.len() == 1 {
+            if let Some(row) = halves.refused(range) {
                 self.rejected.push(RejectedRow {
                     stream: self.tables[index].stream.clone(),
-                    row: segment.number(rows[range.start]),
+                    row: segment.number(rows[row]),
                     kind: refusal.kind,
                     reason: refusal.reason,
                 });
-                continue;
             }
-            let middle = range.start + range.len() / 2;
-            ranges.push(middle..range.end);
-            ranges.push(range.start..middle);
         }
         Ok(())
     }
