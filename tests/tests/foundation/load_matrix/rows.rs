@@ -1,56 +1,19 @@
 //! Reads and writes through a loaded plugin, as the runner does: blocking calls on threads of the supervisor's.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use connector_hub::{
     api::{
-        Canceller, CommitToken, Config, Connection, Context, Error, Event, HostContext, Level, LogRecord,
-        Metric, OpenRequest, PlanRequest, Reader, Result, Rows, Secret, Spill, StreamId, StreamSchema,
-        WriterRequest,
+        Canceller, CommitToken, Config, Connection, Event, OpenRequest, PlanRequest, Reader, Result, Rows,
+        StreamId, StreamSchema, WriterRequest,
         arrow::{
             array::{Int64Array, RecordBatch},
             datatypes::{DataType, Field, Schema},
         },
+        testing::TestContext,
     },
     plugins::LoadedConnector,
 };
-
-/// A host that has nothing to offer.
-struct NoHost;
-
-impl HostContext for NoHost {
-    fn log(&self, _record: LogRecord) {}
-
-    fn log_level(&self) -> Level {
-        Level::Error
-    }
-
-    fn metric(&self, _metric: Metric) {}
-
-    fn secret(&self, _id: &str) -> Result<Option<Secret>> {
-        Ok(None)
-    }
-
-    fn state_get(&self, _name: &str) -> Result<Option<String>> {
-        Ok(None)
-    }
-
-    fn state_put(&self, _name: &str, _blob: Option<&str>) -> Result<()> {
-        Err(Error::unsupported("State"))
-    }
-
-    fn state_list(&self) -> Result<Vec<String>> {
-        Ok(Vec::new())
-    }
-
-    fn spill(&self) -> Result<Spill> {
-        Err(Error::unsupported("Spilling"))
-    }
-
-    fn reserved_files(&self) -> Vec<PathBuf> {
-        Vec::new()
-    }
-}
 
 /// Runs a future of a loaded plugin's, which blocks and is done at its first poll.
 pub fn block_on<T>(future: impl Future<Output = T>) -> T {
@@ -66,7 +29,7 @@ pub fn connect(connector: &LoadedConnector, behaviour: &str) -> Result<Box<dyn C
     let config = connector.spec.validate(&Config::new().with("behaviour", behaviour), None)?;
     let inner = Arc::clone(&connector.connector);
     connector.supervisor.call("connect", Canceller::none(), TIMEOUT, move || {
-        block_on(inner.connect(&config, &Context::new(Arc::new(NoHost))))
+        block_on(inner.connect(&config, &Arc::new(TestContext::new()).context()))
     })
 }
 
