@@ -135,7 +135,7 @@ impl Session {
     pub async fn ask(&mut self, statement: &str, doing: &str) -> Result<TextRows> {
         self.busy = true;
         let answer = async {
-            let mut result = self.conn.query_iter(statement).await?;
+            let result = self.conn.query_iter(statement).await?;
             let columns = result.columns();
             let columns = columns.iter().flat_map(|columns| columns.iter());
             let columns = columns.map(|column| column.name_str().into_owned()).collect();

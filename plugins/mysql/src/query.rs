@@ -12,6 +12,5 @@ mod snapshot;
 
 pub use once::read_once;
 pub use options::{QueryOptions, parameters as options};
-pub use parameters::cell_expression;
 pub use plan::plan;
 pub use shape::Shape;

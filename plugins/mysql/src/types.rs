@@ -254,9 +254,7 @@ pub fn column_type(column: &Column, server: &Server) -> Result<String> {
     let known = ServerType::of_declared(declared).ok_or_else(unknown)?;
     let same_engine = column.engine.as_deref() == Some(server.vendor.engine());
     // It becomes part of a statement, and may come from a database that somebody else controls.
-    let plain = declared.chars().all(|character| {
-        character.is_ascii_alphanumeric() || matches!(character, '(' | ')' | ',' | ' ' | '_')
-    });
+    let plain = is_plain(declared);
     Ok(match known {
         ServerType::Enum(labels) => list_type("enum", &labels, server),
         ServerType::Set => {
@@ -270,6 +268,23 @@ pub fn column_type(column: &Column, server: &Server) -> Result<String> {
         }
         _ => declared.clone(),
     })
+}
+
+/// Whether a declared type is a word, perhaps digits in parentheses, and perhaps what changes a number's range.
+fn is_plain(declared: &str) -> bool {
+    let end = declared.find(|character: char| !character.is_ascii_alphanumeric()).unwrap_or(declared.len());
+    let rest = &declared[end..];
+    let behind = match rest.strip_prefix('(') {
+        Some(inner) => {
+            let Some((digits, behind)) = inner.split_once(')') else { return false };
+            if !digits.chars().all(|character| character.is_ascii_digit() || matches!(character, ',' | ' ')) {
+                return false;
+            }
+            behind
+        }
+        None => rest,
+    };
+    behind.split_whitespace().all(|word| matches!(word, "unsigned" | "signed" | "zerofill"))
 }
 
 fn list_type(name: &str, labels: &[String], server: &Server) -> String {
@@ -317,7 +332,7 @@ pub fn type_for(logical: &LogicalType, in_key: bool, server: &Server) -> String 
         LogicalType::Uuid => "char(36) CHARACTER SET ascii COLLATE ascii_bin".into(),
         LogicalType::Enum(labels) if is_enum(labels) => list_type("enum", labels, server),
         LogicalType::Opaque { binary: true, .. } => bytes(),
-        // MySQL's `json` rounds numbers and drops keys that are there twice.
+        LogicalType::Json if !in_key => "json".into(),
         _ => text(),
     }
 }
@@ -391,13 +406,9 @@ mod tests {
 
     #[test]
     fn declared_type_that_is_no_name_is_refused() {
-        for bad in ["int; drop table x", "int) , b int", "varchar(20) default 'x'", "int -- ", "nothing", "set('a') x'"] {
+        for bad in ["int; drop table x", "int) , b int", "varchar(20) default 'x'", "int -- ", "nothing", "set('a'", "int unique"] {
             let column = Column::new("c", LogicalType::Text).declared("mysql", bad);
-            let answer = column_type(&column, &mysql());
-            assert!(
-                answer.is_err() || answer.as_ref().is_ok_and(|created| !created.contains("x'") && !created.contains(" , ")),
-                "{bad}: {answer:?}"
-            );
+            assert_eq!(column_type(&column, &mysql()).unwrap_err().kind, ErrorKind::UnsupportedType, "{bad}");
         }
     }
 }

@@ -119,7 +119,19 @@ impl Subject for Surroundings {
     }
 
     fn read_back(&self, table: &Table) -> Result<ReadBack> {
-        let statement = format!("select * from {}", Self::quoted(&format!("{} to", table.name)));
+        // Columns that are read as another meaning than they were written with are compared as the server's own text.
+        let column = |column: &Column| {
+            let name = Self::quoted(&column.name);
+            match column.logical {
+                LogicalType::Boolean | LogicalType::Time(_) | LogicalType::Timestamp { utc: true, .. } => {
+                    format!("cast({name} as char) as {name}")
+                }
+                _ => name,
+            }
+        };
+        let columns: Vec<_> = table.columns.iter().map(column).collect();
+        let from = Self::quoted(&format!("{} to", table.name));
+        let statement = format!("select {} from {from}", columns.join(", "));
         Ok(ReadBack::Query(Statement::Text(statement)))
     }
 

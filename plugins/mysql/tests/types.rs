@@ -4,7 +4,11 @@ use std::fmt::Write as _;
 
 use hub_plugin_api::{
     ErrorKind,
-    arrow::util::display::{ArrayFormatter, FormatOptions},
+    arrow::{
+        compute::cast,
+        datatypes::DataType,
+        util::display::{ArrayFormatter, FormatOptions},
+    },
     json,
     types::Column,
 };
@@ -16,6 +20,11 @@ fn picture(read: &Read) -> String {
     let mut text = String::new();
     let batch = read.one();
     for (field, array) in read.arrow().fields().iter().zip(batch.columns()) {
+        // Without the tables of time zones that a formatter would want.
+        let array = match array.data_type() {
+            DataType::Timestamp(unit, Some(_)) => &cast(array, &DataType::Timestamp(*unit, None)).unwrap(),
+            _ => array,
+        };
         let column = Column::from_field(field).unwrap();
         let (name, nullable) = (&column.name, if column.nullable { "" } else { " not null" });
         let declared = column.declared.as_deref().unwrap_or("-");

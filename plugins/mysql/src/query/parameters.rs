@@ -43,7 +43,7 @@ pub fn from_batch(batch: &RecordBatch) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// [`hub_plugin_api::ErrorKind::InvalidConfig`] for lists and the like.
-pub fn cell_expression(column: &dyn Array, row: usize) -> Result<String> {
+fn cell_expression(column: &dyn Array, row: usize) -> Result<String> {
     if column.is_null(row) {
         return Ok("NULL".into());
     }

@@ -76,8 +76,11 @@ impl Shape {
         let columns = definitions.iter().map(|definition| {
             let origin = catalog.iter().find(|column| column.is(definition));
             let mut server_type = ServerType::of_definition(definition);
-            if let Some(ServerType::Enum(labels)) = origin.and_then(TableColumn::server_type) {
-                server_type = ServerType::Enum(labels);
+            // Labels are known to the table only, and MariaDB describes a vector as bytes.
+            if let Some(of_table @ (ServerType::Enum(_) | ServerType::Vector)) =
+                origin.and_then(TableColumn::server_type)
+            {
+                server_type = of_table;
             }
             let mut column = Column::new(&definition.name, server_type.logical(vendor));
             if let Some(origin) = origin {

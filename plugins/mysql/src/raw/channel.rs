@@ -85,11 +85,6 @@ impl Channel {
         matches!(self.transport, Transport::Tls(_) | Transport::Unix(_))
     }
 
-    /// Whether it is TLS.
-    pub fn is_tls(&self) -> bool {
-        matches!(self.transport, Transport::Tls(_))
-    }
-
     /// Goes on under TLS.
     ///
     /// # Errors

@@ -11,5 +11,4 @@ pub mod result;
 mod session;
 pub mod text;
 
-pub use channel::Payload;
-pub use session::{Described, RawSession, Row};
+pub use session::{RawSession, Row};

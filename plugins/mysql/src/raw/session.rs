@@ -81,16 +81,6 @@ impl RawSession {
         &self.server
     }
 
-    /// Whether what is sent is encrypted.
-    pub fn is_tls(&self) -> bool {
-        self.channel.is_tls()
-    }
-
-    /// The session's number on the server.
-    pub fn id(&self) -> u32 {
-        self.kill.id
-    }
-
     /// Runs a statement that gives no rows back; rows that come all the same are dropped.
     ///
     /// # Errors
@@ -268,14 +258,6 @@ impl RawSession {
         .await
     }
 
-    /// A payload that is received already.
-    ///
-    /// # Errors
-    /// When packets are missing.
-    pub fn take(&mut self) -> Result<Option<Payload>> {
-        self.channel.take()
-    }
-
     async fn receive_answer(&mut self, doing: &str) -> Result<Payload> {
         let payload = self.receive(doing).await?;
         let bytes = self.channel.bytes(payload);
@@ -306,11 +288,6 @@ impl RawSession {
             columns.push(ColumnDefinition::read(self.channel.bytes(payload), self.extended_metadata)?);
         }
         Ok(columns)
-    }
-
-    /// Whether the server is at work for this session: decides what a drop does.
-    pub fn set_busy(&mut self, busy: bool) {
-        self.busy = busy;
     }
 
     /// Ends on the server what the session is doing.

@@ -36,7 +36,7 @@ pub fn select(statement: &str, exact: &[bool], selection: &Selection) -> String 
         return statement.to_owned();
     }
     let column = |(index, exact): (usize, &bool)| match exact {
-        true => format!("{} + 0e0", inner_column(index)),
+        true => format!("{} * 1e0", inner_column(index)),
         false => inner_column(index),
     };
     let columns: Vec<_> = exact.iter().enumerate().map(column).collect();

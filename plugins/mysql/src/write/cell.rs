@@ -359,8 +359,11 @@ impl ColumnPlan {
                 return Err("ends with a blank, which the server would cut off".into());
             }
         }
-        if self.target.server_type == Some(ServerType::Bytes) {
-            return Ok(Cell::Bytes(text.as_bytes().into()));
+        match self.target.server_type {
+            Some(ServerType::Bytes) => return Ok(Cell::Bytes(text.as_bytes().into())),
+            // Only MySQL declares it so: MariaDB's documents are texts.
+            Some(ServerType::Json) => json::check_kept(text)?,
+            _ => {}
         }
         Ok(Cell::Text(text.into()))
     }

@@ -1,4 +1,6 @@
-//! Lists, structs and maps as JSON.
+//! Lists, structs and maps as JSON, and what MySQL keeps of a document.
+
+use std::collections::HashSet;
 
 use hub_plugin_api::arrow::{
     array::{Array, AsArray},
@@ -73,4 +75,97 @@ fn shown(array: &dyn Array, row: usize) -> Result<String, String> {
 
 fn text(value: &str, out: &mut String) {
     out.push_str(&serde_json::Value::from(value).to_string());
+}
+
+/// Fails where MySQL's `json` would not keep a document as it is: it holds numbers as 64-bit integers or doubles, and of
+/// a key that is there twice only the last value.
+pub(super) fn check_kept(document: &str) -> Result<(), String> {
+    let mut objects: Vec<Option<HashSet<&str>>> = Vec::new();
+    let mut at = 0;
+    while let Some(first) = document[at..].chars().next() {
+        let rest = &document[at..];
+        let length = match first {
+            '{' => {
+                objects.push(Some(HashSet::new()));
+                1
+            }
+            '[' => {
+                objects.push(None);
+                1
+            }
+            '}' | ']' => {
+                objects.pop();
+                1
+            }
+            '"' => {
+                let length = string(rest);
+                let is_key = rest[length..].trim_start().starts_with(':');
+                if let (true, Some(Some(keys))) = (is_key, objects.last_mut())
+                    && !keys.insert(&rest[..length])
+                {
+                    return Err("has a key twice, of which the server keeps one".into());
+                }
+                length
+            }
+            '-' | '0'..='9' => {
+                let is_part = |next: char| next.is_ascii_digit() || matches!(next, '+' | '-' | '.' | 'e' | 'E');
+                let length = rest.find(|next| !is_part(next)).unwrap_or(rest.len());
+                if !is_exact(&rest[..length]) {
+                    return Err(format!("holds the number `{}`, which the server would round", &rest[..length]));
+                }
+                length
+            }
+            other => other.len_utf8(),
+        };
+        at += length;
+    }
+    Ok(())
+}
+
+/// The length of a quoted string.
+fn string(rest: &str) -> usize {
+    let mut characters = rest.char_indices().skip(1);
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '"' => return at + 1,
+            '\\' => drop(characters.next()),
+            _ => {}
+        }
+    }
+    rest.len()
+}
+
+/// Whether a number is a 64-bit integer, or has no more digits than the double nearest to it.
+fn is_exact(number: &str) -> bool {
+    if number.parse::<i64>().is_ok() || number.parse::<u64>().is_ok() {
+        return true;
+    }
+    let digits = |text: &str| {
+        let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
+        let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+        digits.trim_matches('0').to_owned()
+    };
+    number.parse::<f64>().is_ok_and(|double| double.is_finite() && digits(&format!("{double:e}")) == digits(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_that_the_server_would_change_are_found() {
+        for kept in [
+            r#"{"a": [1, 2.50, -1e300, 0.1], "b": {"a": 18446744073709551615}, "c": "\"1e400"}"#,
+            r#"[{"a": 1}, {"a": 2}]"#,
+            "-9223372036854775808",
+            "0.0",
+        ] {
+            assert_eq!(check_kept(kept), Ok(()), "{kept}");
+        }
+        for changed in
+            ["18446744073709551616", "0.12345678901234567890", "1e400", r#"{"a": 1, "a" : 2}"#, r#"[{"b": {"x":1,"x":1}}]"#]
+        {
+            assert!(check_kept(changed).is_err(), "{changed}");
+        }
+    }
 }

@@ -71,8 +71,13 @@ impl Staging {
 
     /// Writes down what the staging table is for.
     pub(super) async fn comment(&self, session: &mut Session, stage: &str, table: &str) -> Result<()> {
-        let note = serde_json::to_string(&self.note(table))?;
-        session.run(&sql::comment_on(stage, &note), "Could not note what a staging table is for").await?;
+        let note = self.note(table);
+        // Another lane of the run may have done it, and its open transaction would hold this one up.
+        if self.noted(session).await?.iter().any(|(_, there)| *there == note) {
+            return Ok(());
+        }
+        let comment = sql::comment_on(stage, &serde_json::to_string(&note)?);
+        session.run(&comment, "Could not note what a staging table is for").await?;
         Ok(())
     }
 
