@@ -76,6 +76,11 @@ fn of_server(doing: &str, code: &str, text: &str) -> Error {
                 "The server's `databases` says how many there are; Redis has 16 unless it was changed",
             );
         }
+        // What a session's first command meets when there was no password to log in with.
+        if text.contains("Authentication required") {
+            error.kind = ErrorKind::Authentication;
+            return error.with_field("password").with_hint(hint_of_code("NOAUTH").unwrap_or_default());
+        }
         if text.contains("max number of clients reached") {
             error.kind = ErrorKind::ResourceExhausted;
             return error.with_hint("Raise `maxclients`, or close idle clients");
@@ -83,6 +88,9 @@ fn of_server(doing: &str, code: &str, text: &str) -> Error {
         if text.starts_with("unknown command") || text.starts_with("unknown subcommand") {
             error.kind = ErrorKind::Unsupported;
         }
+    }
+    if kind_of_code(code) == ErrorKind::Authentication {
+        error = error.with_field("password");
     }
     match hint_of_code(code) {
         Some(hint) => error.with_hint(hint),
