@@ -139,13 +139,10 @@ fn each_misdeed_ends_with_its_own_error_while_another_pipeline_goes_on() {
     thread::scope(|scope| {
         // Pages of a row each, so that it goes on as long as the others do; then it is stopped in good order.
         let beside = scope.spawn(|| {
-            let spec = stage.pipeline("honest", &honest, json!({ "statement": STATEMENT, "page_rows": 1 }));
             let mut runs = 0;
             while !done.is_requested() {
-                let spec = PipelineSpec { name: format!("honest-{runs}"), ..spec.clone() };
-                if runs > 0 {
-                    drop(std::fs::remove_file(stage.path("honest.db")));
-                }
+                let arguments = json!({ "statement": STATEMENT, "page_rows": 1 });
+                let spec = stage.pipeline(&format!("honest-{runs}"), &honest, arguments);
                 let summary = stage.run(&spec, &stop, |_| {}).unwrap();
                 assert!(summary.rows > 0 || stop.is_requested());
                 runs += 1;
