@@ -1,6 +1,14 @@
 //! The simplest form of a function: a program that gets its arguments on standard input and prints a JSON object a line.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use hub_plugin_api::{
     Boundary, Canceller, Error, ErrorKind, Event, Reader, Result, StreamId, arrow::datatypes::SchemaRef,
@@ -45,6 +53,7 @@ pub(super) fn start(function: &Function, ready: &CommandPre<Guest>, start: Start
     let (guest, interrupt) = guest((start.connection, start.context), start.limits, |wasi| {
         wasi.stdin(MemoryInputPipe::new(input.into_bytes())).stdout(stdout).arg("function");
     });
+    let restart = guest.shell.clock.restarter();
     let mut store = function.machine()?.store(guest);
     let ready = ready.clone();
     let program = Box::pin(async move {
@@ -59,6 +68,7 @@ pub(super) fn start(function: &Function, ready: &CommandPre<Guest>, start: Start
         sandbox: function.sandbox.clone(),
         program: Some(program),
         interrupt,
+        restart,
         output,
         lines,
         stream: start.stream,
@@ -80,6 +90,7 @@ struct CommandReader {
     /// There until it is over.
     program: Option<Running>,
     interrupt: Interrupt,
+    restart: Arc<AtomicBool>,
     output: Pipe,
     lines: Lines,
     stream: StreamId,
@@ -92,6 +103,7 @@ impl CommandReader {
     /// Runs the program until enough is printed for a batch, or it is over.
     fn advance(&mut self) -> Result<()> {
         let Some(mut program) = self.program.take() else { return Ok(()) };
+        self.restart.store(true, Ordering::Relaxed);
         let output = self.output.clone();
         let finished = self.sandbox.machine()?.run(&self.interrupt, async {
             tokio::select! {
