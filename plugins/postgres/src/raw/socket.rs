@@ -18,7 +18,6 @@ use tokio::{
     net::{TcpStream, UnixStream, lookup_host},
 };
 
-use super::bulk::BulkTcp;
 use crate::{
     config::{Settings, SslMode},
     error,
@@ -40,9 +39,9 @@ pub(super) enum Endpoint {
 
 /// A connection's bytes.
 pub(super) enum Socket {
-    Tcp(BulkTcp),
+    Tcp(TcpStream),
     Unix(UnixStream),
-    Tls(Box<Stream<BulkTcp>>),
+    Tls(Box<Stream<TcpStream>>),
 }
 
 /// What TLS is made with; `None` where there is none. A Unix socket does not leave the machine, and servers speak no
@@ -95,14 +94,14 @@ impl Socket {
                 let mut stream = TcpStream::connect(address).await.map_err(failed)?;
                 stream.set_nodelay(true).map_err(failed)?;
                 SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE).map_err(failed)?;
-                let Some(tls) = tls else { return Ok(Self::Tcp(BulkTcp::new(stream))) };
+                let Some(tls) = tls else { return Ok(Self::Tcp(stream)) };
                 if !takes_tls(&mut stream).await.map_err(failed)? {
                     let mut refused = Error::new(ErrorKind::Tls, doing);
                     refused.source = Some("the server does not support TLS".into());
                     return Err(refused);
                 }
                 let stream = tls
-                    .handshake(&settings.host, BulkTcp::new(stream))
+                    .handshake(&settings.host, stream)
                     .await
                     .map_err(|error| Error { kind: ErrorKind::Tls, ..error::from_socket(doing, &error) })?;
                 Ok(Self::Tls(Box::new(stream)))

@@ -202,7 +202,7 @@ fn data_comes_whole_in_whatever_portions_and_sizes() {
             for (index, portion) in bytes.chunks(1 << 20).enumerate() {
                 peer.say(portion).await;
                 if index % 7 == 0 {
-                    // Long enough for the connection to be watched again.
+                    // Long enough for the reader to run dry.
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             }
