@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn tables_come_after_those_that_they_refer_to_also_in_circles() {
-        let table = |oid| Captured {
+        let table = |oid: u32| Captured {
             table: ("s".into(), oid.to_string()),
             oid,
             estimated_rows: None,
