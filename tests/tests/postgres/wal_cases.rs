@@ -213,6 +213,8 @@ fn what_cannot_go_on_stops_with_the_choices() {
     wait_until(&mut running, "the snapshot", || to.count("t") == 1);
     let slot =
         from.row("select slot_name from pg_replication_slots where database = current_database()").remove(0);
+    let active = format!("select count(*) from pg_replication_slots where slot_name = '{slot}' and active");
+    wait_until(&mut running, "the stream", || from.number(&active) == 1);
     // Somebody else's consumer.
     let mut second = hub.spawn(&hub.pipeline(
         "second",
@@ -224,7 +226,6 @@ fn what_cannot_go_on_stops_with_the_choices() {
     let log = second.log();
     assert!(log.contains("is in use"), "{log}");
     running.stop();
-    let active = format!("select count(*) from pg_replication_slots where slot_name = '{slot}' and active");
     while from.number(&active) > 0 {
         thread::sleep(Duration::from_millis(20));
     }

@@ -209,18 +209,38 @@ mod tests {
 
     #[test]
     fn hostile_names_stay_inside_their_quotes() {
-        insta::assert_snapshot!(
-            [
-                create_publication("p\"x", &hostile()),
-                add_to_publication("p", &hostile()),
-                drop_publication("p\";"),
-                identity_full(&hostile()[0]),
-                create_slot("s\"x", true, true, 150_000),
-                create_slot("s", false, false, 140_000),
-                start_replication("s\"x", "0/16", "p'\"x", 180_000),
-                published_rows(&hostile()[0], &["a\"b".into(), "c".into()], Some("(a > 1)")),
-            ]
-            .join("\n")
+        let hostile = hostile();
+        let quoted = r#""s""; drop"."t'x""#;
+        assert_eq!(
+            create_publication("p\"x", &hostile),
+            format!(
+                r#"CREATE PUBLICATION "p""x" FOR TABLE {quoted}, "public"."T" WITH (publish_via_partition_root = true)"#
+            )
+        );
+        assert_eq!(
+            add_to_publication("p", &hostile[..1]),
+            format!(r#"ALTER PUBLICATION "p" ADD TABLE {quoted}"#)
+        );
+        assert_eq!(drop_publication("p\";"), r#"DROP PUBLICATION IF EXISTS "p"";""#);
+        assert_eq!(identity_full(&hostile[0]), format!("ALTER TABLE {quoted} REPLICA IDENTITY FULL"));
+        assert_eq!(
+            create_slot("s\"x", true, true, 150_000),
+            r#"CREATE_REPLICATION_SLOT "s""x" TEMPORARY LOGICAL pgoutput (SNAPSHOT 'export')"#
+        );
+        assert_eq!(
+            create_slot("s", false, false, 140_000),
+            r#"CREATE_REPLICATION_SLOT "s" LOGICAL pgoutput NOEXPORT_SNAPSHOT"#
+        );
+        assert_eq!(
+            start_replication("s\"x", "0/16", "p'\"x", 180_000),
+            concat!(
+                r#"START_REPLICATION SLOT "s""x" LOGICAL 0/16 (proto_version '4', "#,
+                r#"publication_names '"p''""x"', binary 'true', streaming 'on')"#
+            )
+        );
+        assert_eq!(
+            published_rows(&hostile[0], &["a\"b".into(), "c".into()], Some("(a > 1)")),
+            format!(r#"SELECT "a""b", "c" FROM {quoted} WHERE (a > 1)"#)
         );
     }
 

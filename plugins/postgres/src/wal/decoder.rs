@@ -310,13 +310,15 @@ impl Decoder {
         self.tables.get(&relation.oid).is_some_and(|table| table.shape.relation == *relation)
     }
 
-    /// Says how far the stream is when there is nothing else to say.
+    /// Says how far the stream is when there is nothing else to say; at once when the server waits for it, as it does
+    /// when it shuts down.
     ///
     /// # Errors
     /// When the position cannot be written.
-    pub fn idle(&mut self) -> Result<()> {
-        let moved = self.complete > self.boundary.1 && self.boundary.2.elapsed() >= IDLE_BOUNDARY;
-        if moved && self.first_change.is_none() && self.ready.is_empty() && self.is_between() {
+    pub fn idle(&mut self, is_awaited: bool) -> Result<()> {
+        let is_time = is_awaited || self.boundary.2.elapsed() >= IDLE_BOUNDARY;
+        let moved = self.complete > self.boundary.1;
+        if moved && is_time && self.first_change.is_none() && self.ready.is_empty() && self.is_between() {
             self.push_boundary()?;
         }
         Ok(())

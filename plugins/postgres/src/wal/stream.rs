@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use hub_plugin_api::{
@@ -210,9 +210,15 @@ impl StreamReader {
 #[async_trait]
 impl Reader for StreamReader {
     async fn next(&mut self, max_wait: Duration) -> Result<Event> {
+        let deadline = Instant::now() + max_wait;
         loop {
             if let Some(event) = self.decoder.next_event() {
                 return Ok(self.note(event));
+            }
+            // Messages without an event may come without an end: a server that shuts down asks again and again how far
+            // we are, which the host can only tell us in between.
+            if Instant::now() >= deadline {
+                return Ok(Event::Idle);
             }
             if self.again.is_reading() {
                 if !self.again.read(&mut self.decoder, &self.session, max_wait).await? {
@@ -234,12 +240,13 @@ impl Reader for StreamReader {
                 self.carry_out(step).await?;
                 continue;
             }
-            self.decoder.idle()?;
+            self.decoder.idle(wants_reply)?;
             if self.decoder.has_events() {
                 continue;
             }
             let patience = self.decoder.patience();
-            let wait = patience.map_or(max_wait, |patience| patience.min(max_wait));
+            let left = deadline.saturating_duration_since(Instant::now());
+            let wait = patience.map_or(left, |patience| patience.min(left));
             match time::timeout(wait, self.copy.wait()).await {
                 Ok(Ok(true)) => {}
                 Ok(Ok(false)) => {
