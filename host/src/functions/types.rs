@@ -29,7 +29,7 @@ fn column_from(field: &Field) -> Result<Column> {
         ColumnType::Unsigned => LogicalType::UInt64,
         ColumnType::Float => LogicalType::Float64,
         ColumnType::Decimal(Digits { precision, scale })
-            if precision >= 1 && precision <= MAX_DECIMAL_PRECISION && scale <= precision =>
+            if (1..=MAX_DECIMAL_PRECISION).contains(&precision) && scale <= precision =>
         {
             LogicalType::Decimal { precision, scale }
         }
