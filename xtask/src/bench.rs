@@ -36,9 +36,15 @@ pub(crate) fn run(arguments: &[String]) -> Outcome {
         false => None,
     };
     let launcher = cargo::program(&artifacts, "hub-test-server")?;
-    let server = match server::start(launcher, "postgres", "bench")? {
+    // The area's launcher starts both vendors' servers, and PostgreSQL as the other end.
+    let wanted = match name {
+        name if name.starts_with("mysql") || name.starts_with("mariadb") => "mysql",
+        name if name.starts_with("redis") => "redis",
+        _ => "postgres",
+    };
+    let server = match server::start(launcher, wanted, "bench")? {
         Answer::Running(server) => server,
-        Answer::Missing(reason) => return failed(format!("There is no `postgres` server: {reason}")),
+        Answer::Missing(reason) => return failed(format!("There is no `{wanted}` server: {reason}")),
     };
     let mut command = Command::new(program);
     command

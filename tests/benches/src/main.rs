@@ -4,11 +4,15 @@
 //! reference, higher is better.
 
 mod abi;
+mod binlog;
 mod copy;
+mod mysql;
 mod read;
+mod redis;
 mod rounds;
 mod server;
 mod source;
+mod wal;
 mod wasm;
 mod wasm_native;
 
@@ -61,6 +65,24 @@ const BENCHES: &[Bench] = &[
         run: copy::run,
     },
     Bench {
+        name: "pg-wal",
+        about: "200,000 changes of PostgreSQL's log to Arrow : pg_recvlogical to nowhere",
+        aim: 1.2,
+        run: wal::run,
+    },
+    Bench {
+        name: "mysql-binlog",
+        about: "200,000 changes of MySQL's log to Arrow : mysqlbinlog --read-from-remote-server to nowhere",
+        aim: 0.7,
+        run: binlog::mysql,
+    },
+    Bench {
+        name: "mariadb-binlog",
+        about: "200,000 changes of MariaDB's log to Arrow : mariadb-binlog --read-from-remote-server to nowhere",
+        aim: 0.7,
+        run: binlog::mariadb,
+    },
+    Bench {
         name: "wasm-rows",
         about: "A function that yields lists of values : a native plugin that builds the same rows",
         aim: 0.15,
@@ -89,6 +111,42 @@ const BENCHES: &[Bench] = &[
         about: "10 ms : a Rust or C function from its file to an instance, compiled before",
         aim: 1.0,
         run: wasm::start_up,
+    },
+    Bench {
+        name: "mariadb-read",
+        about: "MariaDB to Arrow : mariadb --batch --quick to nowhere",
+        aim: 0.9,
+        run: mysql::read,
+    },
+    Bench {
+        name: "mariadb-write",
+        about: "Rows in memory to MariaDB : LOAD DATA LOCAL INFILE of a file",
+        aim: 0.9,
+        run: mysql::write,
+    },
+    Bench {
+        name: "mysql-to-pg",
+        about: "connector-hub run, MySQL to PostgreSQL : mysql --batch piped into psql COPY",
+        aim: 1.0,
+        run: mysql::mysql_to_pg,
+    },
+    Bench {
+        name: "mariadb-to-pg",
+        about: "connector-hub run, MariaDB to PostgreSQL : mariadb --batch piped into psql COPY",
+        aim: 1.0,
+        run: mysql::mariadb_to_pg,
+    },
+    Bench {
+        name: "redis-keys",
+        about: "Strings of Redis to Arrow, with times to live : redis-benchmark GET, a hundred at a time",
+        aim: 0.5,
+        run: redis::keys,
+    },
+    Bench {
+        name: "redis-write",
+        about: "Rows to strings of Redis, in transactions with tokens : redis-benchmark SET, a hundred at a time",
+        aim: 0.8,
+        run: redis::write,
     },
 ];
 

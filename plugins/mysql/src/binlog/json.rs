@@ -82,14 +82,17 @@ fn write_number(into: &mut String, number: impl std::fmt::Display) {
     let _ = write!(into, "{number}");
 }
 
+/// A value: its kind and its bytes.
+pub type Value<'a> = (u8, &'a [u8]);
+
 /// What a value holds.
 pub enum Children<'a> {
     /// It is no container.
     None,
-    /// Kind and bytes of each value.
-    Array(Vec<(u8, &'a [u8])>),
-    /// Keys, and kind and bytes of each value.
-    Object(Vec<(&'a [u8], (u8, &'a [u8]))>),
+    /// Its values.
+    Array(Vec<Value<'a>>),
+    /// Its keys and values.
+    Object(Vec<(&'a [u8], Value<'a>)>),
 }
 
 /// Takes an object or array apart: counts, then entries of keys and values, whose offsets start at the container.

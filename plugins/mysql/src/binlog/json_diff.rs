@@ -132,7 +132,7 @@ fn path(text: &[u8]) -> Result<Vec<Leg>> {
                 rest = &behind[stream.byte_offset()..];
             } else {
                 let end = behind.find(['.', '[']).unwrap_or(behind.len());
-                legs.push(Leg::Member(behind[..end].as_bytes().to_vec()));
+                legs.push(Leg::Member(behind.as_bytes()[..end].to_vec()));
                 rest = &behind[end..];
             }
         } else {
