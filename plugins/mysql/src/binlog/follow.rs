@@ -450,11 +450,9 @@ impl Follower {
         let table = &mut self.tables[place];
         open.rows += table.rows.append(of, rest, &mut self.position.changes, moment)?;
         self.waiting_since.get_or_insert_with(Instant::now);
-        if table.rows.rows() as u64 >= budgets.max_batch_rows
-            || table.rows.bytes() as u64 >= budgets.max_batch_bytes
-        {
-            // A large transaction goes on in the next batch, without a boundary between.
-            self.flush_table(place)?;
+        if self.is_full() {
+            // A large transaction goes on in the next batches, without a boundary between.
+            self.flush_rows()?;
         }
         Ok(())
     }
