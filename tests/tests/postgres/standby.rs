@@ -97,3 +97,25 @@ fn what_only_a_primary_can_do_is_refused_on_a_standby() {
     );
     assert_eq!(steps.step("access")["field"], "connect_to_replica");
 }
+
+#[test]
+fn a_standby_that_decodes_needs_a_publication_of_its_primary() {
+    let (primary, standby) = PAIRS[1];
+    let Some((database, config)) = pair(primary, standby, "standby_decodes") else {
+        return skip("no standby of version 18");
+    };
+    let hub = Hub::new();
+    database.execute("create table items (id int primary key)");
+    replayed(&hub, &config, "select * from items");
+    let fix = check(&hub, &config, "wal", json!({ "tables": ["items"] })).fix("publication");
+    database.execute(&fix);
+    let named = json!({ "tables": ["items"], "publication": "hub" });
+    let started = Instant::now();
+    while check(&hub, &config, "wal", named.clone()).has_failed() {
+        assert!(started.elapsed() < Duration::from_secs(30), "The standby does not follow");
+        thread::sleep(Duration::from_millis(50));
+    }
+    let steps = check(&hub, &config, "wal", named);
+    let hint = steps.step("slots")["hint"].as_str().unwrap_or_default();
+    assert!(hint.contains("pg_log_standby_snapshot"), "{steps:?}");
+}

@@ -66,7 +66,7 @@ pub async fn check(
         Some(tables) => tables,
         None => return,
     };
-    if report.step(publication(settings, session, &options, &tables).await)
+    if report.step(publication(settings, session, &facts, &options, &tables).await)
         && report.step(replica_identity(&options, &tables))
         && report.step(slots(session, &facts, &options).await)
     {
@@ -213,11 +213,13 @@ async fn all_rights(session: &Session, captured: Vec<Captured>) -> Result<Vec<Ri
 async fn publication(
     settings: &Settings,
     session: &Session,
+    facts: &Facts,
     options: &WalOptions,
     rights: &[Rights],
 ) -> CheckStep {
     let found = match &options.publication {
         Some(name) => named_publication(session, name, rights, options).await,
+        None if facts.is_standby => Ok(publication_of_primary(rights)),
         None => own_publication(settings, session, rights).await,
     };
     found.unwrap_or_else(|error| CheckStep::failed(PUBLICATION, &error))
@@ -266,6 +268,14 @@ async fn named_publication(
             .with_fix(sql::publish_all(name)));
     }
     Ok(CheckStep::passed(PUBLICATION, format!("Publication `{name}` has `{}` tables", published.len())))
+}
+
+/// A standby takes no writes, so nothing can be made on it.
+fn publication_of_primary(rights: &[Rights]) -> CheckStep {
+    let error = Error::new(ErrorKind::Unsupported, "A publication cannot be made on a standby");
+    CheckStep::failed(PUBLICATION, &error.with_field("publication"))
+        .with_hint("Have an owner of the tables run it on the primary, and set `publication` to its name")
+        .with_fix(statements::create_publication("hub", &names(rights)))
 }
 
 /// A publication that the connector makes needs an owner of the tables.
