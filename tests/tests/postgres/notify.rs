@@ -288,7 +288,7 @@ fn a_server_that_is_restarted_is_found_again() {
 }
 
 #[test]
-fn columns_that_are_added_and_dropped_in_mid_stream_are_followed() {
+fn a_column_that_is_added_in_mid_stream_is_followed() {
     let Some(database) = Database::create("outbox_shape") else { return skip("no PostgreSQL") };
     let hub = Hub::new();
     database.execute(OUTBOX);
