@@ -42,13 +42,24 @@ impl Server {
         })
     }
 
-    pub(crate) fn psql(&self, statement: &str) -> Command {
-        let mut command = Command::new(&self.psql);
-        command.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--field-separator=,"]);
-        command.args(["--set=ON_ERROR_STOP=1", "--command", statement, &self.url]);
+    /// Where it is, with user and password.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Another of its own programs.
+    pub(crate) fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(self.psql.with_file_name(name));
         if let Some(libraries) = &self.libraries {
             command.env("LD_LIBRARY_PATH", libraries);
         }
+        command
+    }
+
+    pub(crate) fn psql(&self, statement: &str) -> Command {
+        let mut command = self.program("psql");
+        command.args(["--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--field-separator=,"]);
+        command.args(["--set=ON_ERROR_STOP=1", "--command", statement, &self.url]);
         command.env("PGOPTIONS", "-c client_min_messages=warning").stdin(Stdio::null());
         command
     }

@@ -9,17 +9,18 @@ use std::{
 use connector_hub::plugins::{PluginFolder, Registry, RegistryOptions};
 use connector_postgres::Postgres;
 use hub_plugin_api::{
-    Config, Connection, Connector, Event, OpenRequest, Plan, PlanRequest, Split,
+    Config, Connection, Connector, Context, Event, OpenRequest, Plan, PlanRequest, Split,
     arrow::{
         array::{Array, AsArray, RecordBatch},
         datatypes::Int64Type,
     },
+    testing::TestContext,
 };
 use serde_json::json;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::{Outcome, context::context, rounds::Ours, server::Server};
+use crate::{Outcome, rounds::Ours, server::Server};
 
 /// The PostgreSQL connector, whichever way it came here.
 pub(crate) struct Source {
@@ -74,9 +75,9 @@ impl Source {
     pub(crate) fn read(&self, options: Config, splits: u32) -> Outcome<(Ours, Total)> {
         let memory = hub_tests::PeakMemory::of(std::process::id());
         let start = Instant::now();
-        let connection =
-            self.runtime.block_on(self.connector.connect(&self.config, &context(&self.password)))?;
-        let plan = self.plan(connection.as_ref(), options, splits)?;
+        let context = self.context();
+        let connection = self.runtime.block_on(self.connector.connect(&self.config, &context))?;
+        let plan = self.plan(connection.as_ref(), "query", options, splits)?;
         let description = plan.description();
         if description.splits.len() != splits as usize {
             return Err(format!("{} splits instead of {splits}", description.splits.len()).into());
@@ -99,12 +100,53 @@ impl Source {
         Ok((Ours { elapsed, rows: total.rows, peak_mib: memory.mib() }, total))
     }
 
-    fn plan(&self, connection: &dyn Connection, options: Config, splits: u32) -> Outcome<Arc<dyn Plan>> {
+    fn context(&self) -> Context {
+        Arc::new(TestContext::new().with_secret("password", self.password.as_str())).context()
+    }
+
+    /// Follows a stream of changes, from connecting until so many rows have come.
+    pub(crate) fn follow(&self, options: Config, rows: u64, limit: Duration) -> Outcome<Ours> {
+        let memory = hub_tests::PeakMemory::of(std::process::id());
+        let start = Instant::now();
+        let context = self.context();
+        let connection = self.runtime.block_on(self.connector.connect(&self.config, &context))?;
+        let plan = self.plan(connection.as_ref(), "wal", options, 1)?;
+        let split = plan.description().splits.into_iter().find(|split| !split.bounded);
+        let split = split.ok_or("The plan has no stream")?;
+        // The last rows of the measurement are not to wait for more.
+        let budgets = hub_plugin_api::Budgets { max_delay_ms: 20, ..hub_plugin_api::Budgets::default() };
+        let request = OpenRequest { split, position: None, budgets, peek: false };
+        let mut reader = self.runtime.block_on(plan.open(&request))?;
+        let mut found = 0;
+        while found < rows {
+            match self.runtime.block_on(reader.next(Duration::from_secs(1)))? {
+                Event::Rows(rows) => found += rows.batch.num_rows() as u64,
+                Event::End => return Err("The stream ended".into()),
+                _ => {}
+            }
+            if start.elapsed() > limit {
+                return Err(format!("{found} of {rows} changes after {} s", limit.as_secs()).into());
+            }
+        }
+        let elapsed = start.elapsed();
+        if found > rows {
+            return Err(format!("{found} changes instead of {rows}").into());
+        }
+        Ok(Ours { elapsed, rows, peak_mib: memory.mib() })
+    }
+
+    fn plan(
+        &self,
+        connection: &dyn Connection,
+        strategy: &str,
+        options: Config,
+        splits: u32,
+    ) -> Outcome<Arc<dyn Plan>> {
         let request = PlanRequest {
             pipeline: "bench".into(),
             generation: 1,
             run: 1,
-            strategy: "query".into(),
+            strategy: strategy.into(),
             options,
             parallel: splits,
             start_at: None,
