@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use connector_hub::plugins::{PluginFolder, Registry, RegistryOptions};
 use connector_redis::Redis;
 use hub_plugin_api::{
     CommitToken, Config, Connector, Error, ErrorKind, Result, Rows, StreamId, StreamSchema, WriterRequest,
@@ -201,4 +202,14 @@ impl Subject for Surroundings {
 #[test]
 fn conforms() {
     Suite::new(Surroundings::new(1)).run().assert();
+}
+
+#[test]
+fn conforms_as_a_loaded_library() {
+    let plugins = std::env::var_os("HUB_TEST_PLUGINS").expect("run `cargo xtask test`");
+    let cache = tempfile::tempdir().unwrap();
+    let folder = PluginFolder::given(std::path::Path::new(&plugins));
+    let registry = Registry::open(RegistryOptions::new(vec![folder], cache.path().join("cache")));
+    let loaded = registry.find("redis").unwrap();
+    Suite::new(Surroundings::new(2)).loaded(Arc::clone(&loaded.connector)).run().assert();
 }

@@ -71,8 +71,9 @@ pub fn context(password: &str) -> Context {
 /// Runs a test on a runtime as the glue has one.
 pub fn run<F: Future>(test: F) -> F::Output {
     let runtime = Runtime::new().unwrap();
-    let done = runtime.block_on(async { tokio::time::timeout(Duration::from_secs(120), test).await });
-    done.expect("the test ends within two minutes")
+    let limit = Duration::from_secs(if is_full() { 900 } else { 120 });
+    let done = runtime.block_on(async { tokio::time::timeout(limit, test).await });
+    done.expect("the test ends in time")
 }
 
 /// The cluster that the launcher started: its nodes' ports.

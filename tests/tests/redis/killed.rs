@@ -125,6 +125,6 @@ fn three_consumers_of_a_group_are_killed_also_between_commit_and_acknowledgement
     }
     let twice = durable(&database) - entries;
     println!("{kills} kills: {twice} of {entries} entries are at two destinations");
-    // Only what the dead consumer had committed and not acknowledged may be at another one too.
-    assert!(twice <= 2000, "{twice}");
+    // At least once: what a consumer had committed and not acknowledged may be at another one too.
+    assert!(twice <= pending.unsigned_abs(), "{twice} of {pending}");
 }
