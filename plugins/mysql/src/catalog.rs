@@ -56,9 +56,9 @@ impl TableColumn {
 
     /// Whether a result has all columns of the key that this one is part of. Half a key is none.
     pub fn table_has_whole_key(&self, result: &[ColumnDefinition], catalog: &[Self]) -> bool {
-        let of_key = catalog
-            .iter()
-            .filter(|column| column.key.is_some() && column.table == self.table && column.schema == self.schema);
+        let of_key = catalog.iter().filter(|column| {
+            column.key.is_some() && column.table == self.table && column.schema == self.schema
+        });
         let found = of_key.filter(|column| result.iter().filter(|one| column.is(one)).count() == 1);
         found.count() == self.key_length as usize
     }
@@ -68,7 +68,10 @@ impl TableColumn {
 ///
 /// # Errors
 /// When the server cannot be asked.
-pub async fn table_columns(session: &mut RawSession, tables: &[(String, String)]) -> Result<Vec<TableColumn>> {
+pub async fn table_columns(
+    session: &mut RawSession,
+    tables: &[(String, String)],
+) -> Result<Vec<TableColumn>> {
     if tables.is_empty() {
         return Ok(Vec::new());
     }
@@ -88,7 +91,10 @@ pub async fn columns_of_table(session: &mut Session, schema: &str, table: &str) 
 ///
 /// # Errors
 /// When the server cannot be asked.
-pub async fn columns_of_tables(session: &mut Session, tables: &[(String, String)]) -> Result<Vec<TableColumn>> {
+pub async fn columns_of_tables(
+    session: &mut Session,
+    tables: &[(String, String)],
+) -> Result<Vec<TableColumn>> {
     if tables.is_empty() {
         return Ok(Vec::new());
     }

@@ -6,8 +6,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use hub_plugin_api::{Canceller, Context, Error, ErrorKind, Result, Secret};
 use mysql_async::{
-    ClientIdentity, Conn, DriverError, IoError, Opts, OptsBuilder, SslOpts, Value,
-    prelude::Queryable,
+    ClientIdentity, Conn, DriverError, IoError, Opts, OptsBuilder, SslOpts, Value, prelude::Queryable,
 };
 use rustls::{CertificateError, crypto::ring};
 use tokio::{runtime::Handle, time};
@@ -93,11 +92,12 @@ impl Session {
             password,
             runtime: Handle::current(),
         };
-        let mut session =
-            Self { conn, server: Server::of_handshake("MariaDB"), tls, kill, busy: false };
+        let mut session = Self { conn, server: Server::of_handshake("MariaDB"), tls, kill, busy: false };
         let version = session.ask("SELECT @@version", "Could not ask the server what it is").await?;
         session.server = Server::of_handshake(version.first().unwrap_or_default());
-        session.run(&sql::session_settings(&session.server, settings), "Could not prepare the session").await?;
+        session
+            .run(&sql::session_settings(&session.server, settings), "Could not prepare the session")
+            .await?;
         Ok(session)
     }
 
@@ -161,9 +161,9 @@ impl Session {
     pub async fn load(&mut self, statement: &str, data: Bytes, doing: &str) -> Result<Outcome> {
         const PART: usize = 256 << 10;
         self.conn.set_infile_handler(async move {
-            let parts = (0..data.len()).step_by(PART).map(move |start| {
-                Ok::<_, io::Error>(data.slice(start..(start + PART).min(data.len())))
-            });
+            let parts = (0..data.len())
+                .step_by(PART)
+                .map(move |start| Ok::<_, io::Error>(data.slice(start..(start + PART).min(data.len()))));
             Ok(stream::iter(parts).boxed())
         });
         self.run(statement, doing).await
@@ -259,7 +259,10 @@ fn driver_options(settings: &Settings, password: Option<&Secret>, tls: bool, nam
             ssl = ssl.with_root_certs(vec![authorities.clone().into()]).with_disable_built_in_roots(true);
         }
         if let (Some(certificate), Some(key)) = (&settings.client_certificate, &settings.client_key) {
-            ssl = ssl.with_client_identity(Some(ClientIdentity::new(certificate.clone().into(), key.clone().into())));
+            ssl = ssl.with_client_identity(Some(ClientIdentity::new(
+                certificate.clone().into(),
+                key.clone().into(),
+            )));
         }
         if let Some(name) = name {
             ssl = ssl.with_danger_tls_hostname_override(Some(name));

@@ -31,8 +31,11 @@ fn spec(vendor: Vendor) -> ConnectorSpec {
         .guarantee(Guarantee::EffectivelyOnce)
         .describe("Writes rows into tables, together with the commit token in one transaction");
     write.options = write::options();
-    let mut spec =
-        ConnectorSpec::new(vendor.engine(), vendor.name()).answers_queries().strategy(query).strategy(binlog::strategy()).strategy(write);
+    let mut spec = ConnectorSpec::new(vendor.engine(), vendor.name())
+        .answers_queries()
+        .strategy(query)
+        .strategy(binlog::strategy())
+        .strategy(write);
     spec.parameters = config::parameters();
     spec
 }
@@ -99,7 +102,8 @@ impl Connection for ServerConnection {
         match statement {
             Statement::Text(text) => query::read_once(&self.settings, &self.context, text, parameters).await,
             Statement::Command(_) | Statement::Document(_) => {
-                Err(Error::unsupported("A statement that is not text").with_hint("The servers' language is SQL"))
+                Err(Error::unsupported("A statement that is not text")
+                    .with_hint("The servers' language is SQL"))
             }
         }
     }

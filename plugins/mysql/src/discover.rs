@@ -32,9 +32,8 @@ pub async fn discover(session: &mut Session, request: &DiscoverRequest) -> Resul
     let query = catalog::tables(filter, &schema, &name, u64::from(limit) + 1);
     let answer = session.ask(&query, "Could not list the tables").await?;
     let text = |row, column| answer.get(row, column).unwrap_or_default().to_owned();
-    let mut streams: Vec<_> = (0..answer.rows.len())
-        .map(|row| StreamId::new([text(row, "schema")], text(row, "table")))
-        .collect();
+    let mut streams: Vec<_> =
+        (0..answer.rows.len()).map(|row| StreamId::new([text(row, "schema")], text(row, "table"))).collect();
     let more = streams.len() > limit as usize;
     streams.truncate(limit as usize);
     let last = streams.last().filter(|_| more).map(|last| (&last.namespace[0], &last.name));

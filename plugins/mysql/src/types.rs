@@ -7,8 +7,8 @@ use hub_plugin_api::{
 
 use crate::{
     flavor::{Server, Vendor},
-    sql,
     raw::result::{ColumnDefinition, flag},
+    sql,
 };
 
 /// The collation that means bytes.
@@ -112,7 +112,8 @@ impl ServerType {
     /// The type of a table's column as the server declares it: `int(10) unsigned`, `enum('a','b')` …
     /// `None` for a word that is not known.
     pub fn of_declared(declared: &str) -> Option<Self> {
-        let word_end = declared.find(|character: char| !character.is_ascii_alphanumeric() && character != '_');
+        let word_end =
+            declared.find(|character: char| !character.is_ascii_alphanumeric() && character != '_');
         let (word, rest) = declared.split_at(word_end.unwrap_or(declared.len()));
         let unsigned = rest.contains("unsigned") || rest.contains("zerofill");
         let mut numbers = rest
@@ -179,7 +180,10 @@ impl ServerType {
                 // The length counts sign and point, which are not digits.
                 let others = u32::from(!unsigned) + u32::from(scale > 0);
                 let precision = definition.length.saturating_sub(others).clamp(1, MAX_DECIMAL.0.into());
-                Self::Decimal { precision: u8::try_from(precision).unwrap_or(MAX_DECIMAL.0).max(scale), scale }
+                Self::Decimal {
+                    precision: u8::try_from(precision).unwrap_or(MAX_DECIMAL.0).max(scale),
+                    scale,
+                }
             }
             16 => Self::Bit(u8::try_from(definition.length).unwrap_or(64).clamp(1, 64)),
             10 | 14 => Self::Date,
@@ -317,7 +321,9 @@ pub fn type_for(logical: &LogicalType, in_key: bool, server: &Server) -> String 
         LogicalType::UInt64 => "bigint unsigned".into(),
         LogicalType::Float32 => "float".into(),
         LogicalType::Float64 => "double".into(),
-        LogicalType::Decimal { precision, scale } if *precision <= MAX_DECIMAL.0 && *scale <= MAX_DECIMAL.1 => {
+        LogicalType::Decimal { precision, scale }
+            if *precision <= MAX_DECIMAL.0 && *scale <= MAX_DECIMAL.1 =>
+        {
             format!("decimal({precision},{scale})")
         }
         LogicalType::Binary => bytes(),
@@ -389,7 +395,8 @@ mod tests {
     #[test]
     fn columns_from_here_keep_their_type_and_others_get_one_that_holds_every_value() {
         let column = |logical| Column::new("c", logical);
-        let own = column(LogicalType::Decimal { precision: 5, scale: 2 }).declared("mysql", "decimal(5,2) unsigned");
+        let own = column(LogicalType::Decimal { precision: 5, scale: 2 })
+            .declared("mysql", "decimal(5,2) unsigned");
         assert_eq!(column_type(&own, &mysql()).unwrap(), "decimal(5,2) unsigned");
         let own = column(LogicalType::Uuid).declared("mariadb", "uuid");
         assert_eq!(column_type(&own, &mariadb()).unwrap(), "uuid");
@@ -401,12 +408,23 @@ mod tests {
             column_type(&labels, &mariadb()).unwrap(),
             "enum('it''s') CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin"
         );
-        assert_eq!(type_for(&LogicalType::Decimal { precision: 66, scale: 0 }, false, &mysql()), type_for(&LogicalType::Text, false, &mysql()));
+        assert_eq!(
+            type_for(&LogicalType::Decimal { precision: 66, scale: 0 }, false, &mysql()),
+            type_for(&LogicalType::Text, false, &mysql())
+        );
     }
 
     #[test]
     fn declared_type_that_is_no_name_is_refused() {
-        for bad in ["int; drop table x", "int) , b int", "varchar(20) default 'x'", "int -- ", "nothing", "set('a'", "int unique"] {
+        for bad in [
+            "int; drop table x",
+            "int) , b int",
+            "varchar(20) default 'x'",
+            "int -- ",
+            "nothing",
+            "set('a'",
+            "int unique",
+        ] {
             let column = Column::new("c", LogicalType::Text).declared("mysql", bad);
             assert_eq!(column_type(&column, &mysql()).unwrap_err().kind, ErrorKind::UnsupportedType, "{bad}");
         }

@@ -2,6 +2,7 @@
 
 mod cell;
 mod changes;
+mod fits;
 mod halves;
 mod json;
 mod options;

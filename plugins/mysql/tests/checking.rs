@@ -13,16 +13,17 @@ async fn steps(server: &Server, strategy: &str, options: Config) -> Vec<CheckSte
 }
 
 fn failed(steps: &[CheckStep]) -> &CheckStep {
-    steps.iter().find(|step| step.status == CheckStatus::Failed).unwrap_or_else(|| panic!("none failed: {steps:?}"))
+    steps
+        .iter()
+        .find(|step| step.status == CheckStatus::Failed)
+        .unwrap_or_else(|| panic!("none failed: {steps:?}"))
 }
 
 /// An account of the test's own.
 async fn account(server: &Server, purpose: &str, identified: &str, grants: &[&str]) -> String {
     let name = format!("{purpose}_{}", std::process::id());
-    let mut statements = vec![
-        format!("DROP USER IF EXISTS {name}"),
-        format!("CREATE USER {name} {identified}"),
-    ];
+    let mut statements =
+        vec![format!("DROP USER IF EXISTS {name}"), format!("CREATE USER {name} {identified}")];
     statements.extend(grants.iter().map(|grant| format!("GRANT {grant} ON {}.* TO {name}", server.database)));
     server.run(&statements.iter().map(String::as_str).collect::<Vec<_>>()).await;
     name
@@ -57,7 +58,8 @@ fn what_an_account_may_not_do_comes_with_the_grant() {
             let name = account(&server, "half", "IDENTIFIED BY 'pw'", &["INSERT"]).await;
             server.config.set("username", name.clone());
             server.password = "pw".into();
-            let steps_read = steps(&server, "query", Config::new().with("statement", "select * from t")).await;
+            let steps_read =
+                steps(&server, "query", Config::new().with("statement", "select * from t")).await;
             let step = failed(&steps_read);
             assert_eq!((step.step.as_str(), step.field.as_deref()), ("permissions", Some("statement")));
             let fix = format!("GRANT SELECT ON `{}`.* TO '{name}'@'%'", server.database);
@@ -79,7 +81,10 @@ fn a_server_without_local_infile_is_a_warning_with_its_fix() {
             let found = steps(&server, "write", Config::new()).await;
             server.run(&["SET GLOBAL local_infile = ON"]).await;
             let step = found.iter().find(|step| step.step == "headroom").unwrap();
-            assert_eq!((step.status, step.fix.as_deref()), (CheckStatus::Warning, Some("SET GLOBAL local_infile = ON")));
+            assert_eq!(
+                (step.status, step.fix.as_deref()),
+                (CheckStatus::Warning, Some("SET GLOBAL local_infile = ON"))
+            );
         });
     }
 }
@@ -112,7 +117,11 @@ fn tls_is_as_good_as_its_mode_says() {
                 server.config.set("host", host);
                 server.config.set("ca_file", if authority { json!(server.authority()) } else { json!("") });
                 let found = query(&server).await;
-                assert_eq!(found.as_ref().map(|tls| *tls).map_err(|_| ()), works, "{which:?} {mode}: {found:?}");
+                assert_eq!(
+                    found.as_ref().map(|tls| *tls).map_err(|_| ()),
+                    works,
+                    "{which:?} {mode}: {found:?}"
+                );
                 // The session of statements must agree with the one of rows.
                 let (reporter, checked) = CheckReporter::collecting();
                 let request = CheckRequest { strategy: "query".into(), options: Config::new() };
@@ -148,13 +157,15 @@ fn accounts_log_in_by_every_plugin_that_their_server_has() {
             // First without TLS, when the server does not know the password yet; then again, and under TLS.
             for mode in ["disabled", "disabled", "required"] {
                 server.config.set("tls_mode", mode);
-                let connection = server.which.connector().connect(&server.config, &context(password)).await.unwrap();
+                let connection =
+                    server.which.connector().connect(&server.config, &context(password)).await.unwrap();
                 let read = read_statement(&*connection, "select 1 as one").await;
                 assert!(read.is_ok(), "{which:?} {purpose} {mode}: {}", read.unwrap_err());
                 let identity = connection.identity().await;
                 assert!(identity.is_ok(), "{which:?} {purpose} {mode}: {identity:?}");
             }
-            let connection = server.which.connector().connect(&server.config, &context("wrong")).await.unwrap();
+            let connection =
+                server.which.connector().connect(&server.config, &context("wrong")).await.unwrap();
             let error = connection.identity().await.unwrap_err();
             assert_eq!(error.kind, hub_plugin_api::ErrorKind::Authentication, "{error}");
         });

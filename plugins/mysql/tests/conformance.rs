@@ -94,8 +94,13 @@ impl Subject for Surroundings {
                 .with_secret("password", password.clone()),
             Broken::new("a wrong password", self.server.config.clone(), "authentication", "password")
                 .with_secret("password", "not this one"),
-            Broken::new("a database that is not there", with("database", json!("none")), "access", "database")
-                .with_secret("password", password),
+            Broken::new(
+                "a database that is not there",
+                with("database", json!("none")),
+                "access",
+                "database",
+            )
+            .with_secret("password", password),
         ]
     }
 

@@ -2,7 +2,10 @@
 
 use hub_plugin_api::{ErrorKind, StartAt, json};
 
-use crate::support::{ALL, Server, Which, drain, numbers, open_request, plan_request, read_run, read_statement, run};
+use crate::support::{
+    ALL, Server, Which, drain, numbers, open_request, plan_request, read_run, read_statement, run,
+    writing_context,
+};
 
 async fn with_rows(which: Which, purpose: &str, rows: u32) -> Server {
     let server = Server::new(which, purpose).await;
@@ -26,8 +29,14 @@ fn any_statement_is_read() {
             let connection = server.connection().await;
             for (statement, rows) in [
                 ("select * from t where name like '%1%' -- some", 20),
-                ("with a as (select id from t) select a.id, b.name from a join t b on a.id = b.id + 1 order by a.id", 99),
-                ("select count(*) as n, avg(id) as m, null as nothing, 'text' as text, 1.50 as d, f from t group by f", 100),
+                (
+                    "with a as (select id from t) select a.id, b.name from a join t b on a.id = b.id + 1 order by a.id",
+                    99,
+                ),
+                (
+                    "select count(*) as n, avg(id) as m, null as nothing, 'text' as text, 1.50 as d, f from t group by f",
+                    100,
+                ),
                 ("show tables", 1),
                 ("(select id from t limit 3) union all (select 7)", 4),
                 ("select id, f from t where 1 = 0", 0),
@@ -65,7 +74,8 @@ fn parameters_are_values_whatever_they_hold() {
             let server = with_rows(which, "bound", 10).await;
             let connection = server.connection().await;
             let statement = "select id, ? as hostile, ? as nothing from t where id = ? and '?' = '?'";
-            let options = json!({ "statement": statement, "parameters": ["'\\; drop table t; -- \u{0}", null, 7] });
+            let options =
+                json!({ "statement": statement, "parameters": ["'\\; drop table t; -- \u{0}", null, 7] });
             let (reads, _) = read_run(&*connection, &plan_request(options)).await.unwrap();
             assert_eq!(numbers(&reads, "id"), [7]);
             let missing = json!({ "statement": statement, "parameters": [1] });
@@ -89,7 +99,11 @@ fn what_the_server_refuses_names_the_statement() {
                 ("select 1; select 2", ErrorKind::InvalidStatement),
             ] {
                 let error = read_statement(&*connection, statement).await.unwrap_err();
-                assert_eq!((error.kind, error.field.as_deref()), (kind, Some("statement")), "{statement}: {error}");
+                assert_eq!(
+                    (error.kind, error.field.as_deref()),
+                    (kind, Some("statement")),
+                    "{statement}: {error}"
+                );
             }
             assert_eq!(server.rows("select count(*) from t").await, [["1"]]);
         });
@@ -159,7 +173,12 @@ fn ranges_are_read_side_by_side_in_one_state() {
             let description = plan.description();
             assert_eq!((description.splits.len(), description.snapshot), (4, hub_plugin_api::Snapshot::Same));
             // Whatever is committed now is not seen by any of them.
-            server.run(&["DELETE FROM t WHERE id % 2 = 0", "INSERT INTO t VALUES (-5, 'x', now(), 1), (5000, 'y', now(), 1)"]).await;
+            server
+                .run(&[
+                    "DELETE FROM t WHERE id % 2 = 0",
+                    "INSERT INTO t VALUES (-5, 'x', now(), 1), (5000, 'y', now(), 1)",
+                ])
+                .await;
             let mut reads = Vec::new();
             for split in &description.splits {
                 reads.push(drain(&mut *plan.open(&open_request(split, None)).await.unwrap()).await.unwrap());
@@ -197,6 +216,28 @@ fn an_account_without_locks_is_told_that_its_ranges_differ() {
             assert_eq!(numbers(&reads, "id").len(), 100);
             drop(connection);
             Server::new(which, "nolock").await.run(&[&format!("DROP USER {user}")]).await;
+        });
+    }
+}
+
+#[test]
+fn a_query_changes_nothing_unless_it_may() {
+    use hub_plugin_api::Statement;
+    for which in ALL {
+        run(async {
+            let server = with_rows(which, "grant", 10).await;
+            let delete = Statement::Text("delete from t where id > 7".into());
+            let error = server.connection().await.query(&delete, None).await.err().unwrap();
+            assert_eq!(
+                (error.kind, error.field.as_deref()),
+                (ErrorKind::PermissionDenied, Some("statement"))
+            );
+            assert_eq!(server.rows("select count(*) from t").await, [["10"]]);
+            let context = writing_context(&server.password);
+            let connection = which.connector().connect(&server.config, &context).await.unwrap();
+            let read = drain(&mut *connection.query(&delete, None).await.unwrap()).await.unwrap();
+            assert_eq!(numbers(&[read], "changed"), [3]);
+            assert_eq!(server.rows("select count(*) from t").await, [["7"]]);
         });
     }
 }

@@ -1,11 +1,11 @@
 //! The servers of the tests, and what stands in for the host.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use connector_mysql::{MariaDb, MySql};
 use hub_plugin_api::{
-    Boundary, Budgets, Config, Connection, Connector, Context, Event, OpenRequest, PlanRequest, Position,
-    Reader, Result, Split, StreamSchema, Value,
+    Boundary, Budgets, Config, Connection, Connector, Context, Event, HostContext, Level, LogRecord, Metric,
+    OpenRequest, PlanRequest, Position, Reader, Result, Secret, Spill, Split, StreamSchema, Value,
     arrow::{array::RecordBatch, compute::concat_batches, datatypes::SchemaRef},
     json,
     testing::TestContext,
@@ -34,10 +34,6 @@ impl Which {
         }
     }
 
-    pub fn id(self) -> &'static str {
-        if self == Self::MySql { "mysql" } else { "mariadb" }
-    }
-
     pub fn connector(self) -> Arc<dyn Connector> {
         if self == Self::MySql { Arc::new(MySql) } else { Arc::new(MariaDb) }
     }
@@ -56,7 +52,9 @@ impl Server {
     /// With an empty database for this purpose.
     pub async fn new(which: Which, purpose: &str) -> Self {
         let variable = format!("{}_URL", which.variable());
-        let Ok(url) = std::env::var(&variable) else { panic!("`{variable}` is not set: run `cargo xtask test`") };
+        let Ok(url) = std::env::var(&variable) else {
+            panic!("`{variable}` is not set: run `cargo xtask test`")
+        };
         let opts = mysql_async::Opts::from_url(&url).expect("the variable holds an address");
         let database = format!("hub_{purpose}_{}", std::process::id());
         let config = Config::new()
@@ -66,7 +64,9 @@ impl Server {
             .with("database", database.clone());
         let password = opts.pass().unwrap_or_default().to_owned();
         let server = Self { which, config, password, database: database.clone(), opts };
-        server.run(&[&format!("DROP DATABASE IF EXISTS {database}"), &format!("CREATE DATABASE {database}")]).await;
+        server
+            .run(&[&format!("DROP DATABASE IF EXISTS {database}"), &format!("CREATE DATABASE {database}")])
+            .await;
         server
     }
 
@@ -232,4 +232,54 @@ pub fn numbers(reads: &[Read], column: &str) -> Vec<i64> {
             array.as_primitive::<Int64Type>().values().to_vec()
         })
         .collect()
+}
+
+/// A host whose user lets queries change data.
+struct Granting(Context);
+
+impl HostContext for Granting {
+    fn log(&self, record: LogRecord) {
+        self.0.host().log(record);
+    }
+
+    fn log_level(&self) -> Level {
+        self.0.host().log_level()
+    }
+
+    fn metric(&self, metric: Metric) {
+        self.0.host().metric(metric);
+    }
+
+    fn secret(&self, id: &str) -> Result<Option<Secret>> {
+        self.0.secret(id)
+    }
+
+    fn state_get(&self, name: &str) -> Result<Option<String>> {
+        self.0.host().state_get(name)
+    }
+
+    fn state_put(&self, name: &str, blob: Option<&str>) -> Result<()> {
+        self.0.host().state_put(name, blob)
+    }
+
+    fn state_list(&self) -> Result<Vec<String>> {
+        self.0.host().state_list()
+    }
+
+    fn spill(&self) -> Result<Spill> {
+        self.0.host().spill()
+    }
+
+    fn reserved_files(&self) -> Vec<PathBuf> {
+        self.0.host().reserved_files()
+    }
+
+    fn queries_may_write(&self) -> bool {
+        true
+    }
+}
+
+/// As [`context`], with the grant.
+pub fn writing_context(password: &str) -> Context {
+    Context::new(Arc::new(Granting(context(password))))
 }

@@ -167,7 +167,8 @@ fn time_stamps_arrive_in_utc_whatever_the_session_is_in() {
                 .await;
             let utc = read_statement(&*server.connection().await, "select * from zone").await.unwrap().one();
             server.config.set("time_zone", "-03:30");
-            let other = read_statement(&*server.connection().await, "select * from zone").await.unwrap().one();
+            let other =
+                read_statement(&*server.connection().await, "select * from zone").await.unwrap().one();
             assert_eq!(utc, other);
             let now = "select cast(timestampdiff(minute, utc_timestamp(), now()) as signed) as behind";
             let behind = read_statement(&*server.connection().await, now).await.unwrap();

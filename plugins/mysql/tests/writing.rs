@@ -86,7 +86,9 @@ fn rows_arrive_as_they_are_by_load_and_by_insert() {
                 writer.write(rows(batch(&[(1, Some(HOSTILE)), (2, None), (3, Some(""))]))).await.unwrap();
                 assert_eq!(server.rows("select count(*) from t").await, [["0"]], "nothing is visible before");
                 writer.commit(&token(1)).await.unwrap();
-                let found = server.rows("select id, name, hex(data), name = cast(data as char) from t order by id").await;
+                let found = server
+                    .rows("select id, name, hex(data), name = cast(data as char) from t order by id")
+                    .await;
                 let hex: String = HOSTILE.bytes().map(|byte| format!("{byte:02X}")).collect();
                 assert_eq!(found[0], ["1", HOSTILE, &hex, "1"], "{which:?} {load}");
                 assert_eq!(found[1], ["2", "NULL", "NULL", "NULL"]);
@@ -108,15 +110,22 @@ fn rows_at_fault_are_named_and_the_others_taken() {
                 let connection = server.connection().await;
                 let mut writer =
                     start(&*connection, json!({ "load": load }), schema_of(&columns())).await.unwrap();
-                let given = [(1, Some("a")), (2, Some("long")), (1, Some("b")), (3, None), (4, Some("bbb  "))];
+                let given =
+                    [(1, Some("a")), (2, Some("long")), (1, Some("b")), (3, None), (4, Some("bbb  "))];
                 writer.write(rows(batch(&given))).await.unwrap();
                 let report = writer.flush().await.unwrap();
                 let refused: Vec<_> = report.rejected.iter().map(|row| (row.row, row.kind)).collect();
-                let expected =
-                    [(1, ErrorKind::InvalidData), (2, ErrorKind::ConstraintViolated), (4, ErrorKind::InvalidData)];
+                let expected = [
+                    (1, ErrorKind::InvalidData),
+                    (2, ErrorKind::ConstraintViolated),
+                    (4, ErrorKind::InvalidData),
+                ];
                 assert_eq!(refused, expected, "{which:?} {load}: {:?}", report.rejected);
                 writer.commit(&token(1)).await.unwrap();
-                assert_eq!(server.rows("select id, name from t order by id").await, [["1", "a"], ["3", "NULL"]]);
+                assert_eq!(
+                    server.rows("select id, name from t order by id").await,
+                    [["1", "a"], ["3", "NULL"]]
+                );
             });
         }
     }
@@ -170,8 +179,7 @@ fn changes_are_applied_as_they_happened() {
             arrays.push(Arc::new(before));
             arrays.push(new_null_array(schema.field(schema.fields().len() - 1).data_type(), 5));
             let changes = RecordBatch::try_new(schema.clone(), arrays).unwrap();
-            let mut writer =
-                start(&*connection, json!({ "mode": "apply-changes" }), schema).await.unwrap();
+            let mut writer = start(&*connection, json!({ "mode": "apply-changes" }), schema).await.unwrap();
             writer.write(rows(changes)).await.unwrap();
             assert!(writer.flush().await.unwrap().rejected.is_empty());
             writer.commit(&token(1)).await.unwrap();
@@ -241,7 +249,8 @@ fn statements_of_the_users_own_run_for_each_row() {
             let server = Server::new(which, "template").await;
             server.run(&["CREATE TABLE sums (k varchar(10) PRIMARY KEY, n bigint)"]).await;
             let connection = server.connection().await;
-            let statement = "INSERT INTO sums VALUES ({{name}}, {{id}}) ON DUPLICATE KEY UPDATE n = n + {{id}}";
+            let statement =
+                "INSERT INTO sums VALUES ({{name}}, {{id}}) ON DUPLICATE KEY UPDATE n = n + {{id}}";
             let options = json!({ "statements": [{ "on": "insert", "statement": statement }] });
             let mut writer = start(&*connection, options, schema_of(&columns())).await.unwrap();
             writer.write(rows(batch(&[(1, Some("a'\\")), (5, Some("b")), (2, Some("a'\\"))]))).await.unwrap();

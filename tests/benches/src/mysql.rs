@@ -9,7 +9,8 @@ use std::{
 
 use connector_hub::plugins::{PluginFolder, Registry, RegistryOptions};
 use hub_plugin_api::{
-    CommitToken, Config, Connection, Connector, Event, OpenRequest, PlanRequest, Rows, StreamSchema, WriterRequest,
+    CommitToken, Config, Connection, Connector, Event, OpenRequest, PlanRequest, Rows, StreamSchema,
+    WriterRequest,
     arrow::array::{AsArray, RecordBatch},
     testing::TestContext,
 };
@@ -55,7 +56,8 @@ impl Vendor {
             let (host, port) = host.rsplit_once(':')?;
             Some([host, port, user, password, database].map(str::to_owned))
         };
-        let address = parts().ok_or("The server's address is not `mysql://user:password@host:port/database`")?;
+        let address =
+            parts().ok_or("The server's address is not `mysql://user:password@host:port/database`")?;
         let vendor = Self { connector, client: PathBuf::from(programs).join(connector), address };
         let version = Command::new(&vendor.client).arg("--version").output()?.stdout;
         let version = String::from_utf8_lossy(&version).trim().to_owned();
@@ -93,11 +95,14 @@ impl Vendor {
         self.ask(&format!("create table lineitem ({COLUMNS})"))?;
         let data = env::var_os("HUB_TEST_DATA").ok_or("There is no generator: run `cargo xtask bench`")?;
         let rows = ROWS.to_string();
-        let mut generator = Command::new(data).args(["--rows", &rows, "--csv"]).stdout(Stdio::piped()).spawn()?;
+        let mut generator =
+            Command::new(data).args(["--rows", &rows, "--csv"]).stdout(Stdio::piped()).spawn()?;
         let load = "load data local infile '/dev/stdin' into table lineitem
             fields terminated by ',' optionally enclosed by '\"'";
-        let loaded =
-            self.client(load).stdin(generator.stdout.take().ok_or("The generator has no output")?).status()?;
+        let loaded = self
+            .client(load)
+            .stdin(generator.stdout.take().ok_or("The generator has no output")?)
+            .status()?;
         if !generator.wait()?.success() || !loaded.success() {
             return Err("The table was not loaded".into());
         }
@@ -115,7 +120,8 @@ impl Vendor {
     fn config(&self, password: &str) -> Config {
         let [host, port, user, _, database] = &self.address;
         let config = Config::new().with("host", host.as_str()).with("username", user.as_str());
-        let config = config.with("port", port.parse::<u16>().unwrap_or(3306)).with("database", database.as_str());
+        let config =
+            config.with("port", port.parse::<u16>().unwrap_or(3306)).with("database", database.as_str());
         if password.is_empty() { config } else { config.with("password", password) }
     }
 }
@@ -131,10 +137,12 @@ struct Loaded {
 
 impl Loaded {
     fn of(vendor: &Vendor) -> Outcome<Self> {
-        let folder = env::var_os("HUB_TEST_PLUGINS").ok_or("There are no plugins: run `cargo xtask bench`")?;
+        let folder =
+            env::var_os("HUB_TEST_PLUGINS").ok_or("There are no plugins: run `cargo xtask bench`")?;
         let cache = tempfile::tempdir()?;
         let folders = vec![PluginFolder::given(PathBuf::from(folder))];
-        let connector = Registry::open(RegistryOptions::new(folders, cache.path())).find(vendor.connector)?.connector;
+        let connector =
+            Registry::open(RegistryOptions::new(folders, cache.path())).find(vendor.connector)?.connector;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let (config, password) = (vendor.config(""), vendor.address[3].clone());
         Ok(Self { connector, runtime, config, password, _cache: cache })
@@ -162,7 +170,8 @@ impl Loaded {
         };
         let plan = self.runtime.block_on(connection.plan(&request))?;
         let split = plan.description().splits.into_iter().next().ok_or("The plan has no split")?;
-        let open = OpenRequest { split, position: None, budgets: hub_plugin_api::Budgets::default(), peek: false };
+        let open =
+            OpenRequest { split, position: None, budgets: hub_plugin_api::Budgets::default(), peek: false };
         let mut reader = self.runtime.block_on(plan.open(&open))?;
         let mut schema = None;
         loop {
@@ -305,10 +314,13 @@ fn to_pg(plan: Plan, connector: &'static str) -> Outcome<Result> {
     fs::write(&file, pipeline.to_string())?;
     let binary = env::var_os("HUB_TEST_BINARY").ok_or("There is no program: run `cargo xtask bench`")?;
     let plugins = env::var_os("HUB_TEST_PLUGINS").ok_or("There are no plugins: run `cargo xtask bench`")?;
-    let expected = vendor.ask("select count(*), sum(l_orderkey * l_linenumber), sum(l_extendedprice) from lineitem")?;
+    let expected =
+        vendor.ask("select count(*), sum(l_orderkey * l_linenumber), sum(l_extendedprice) from lineitem")?;
     let expected = expected.replace('\t', ",");
     let sums = |table: &str| {
-        server.ask(&format!("select count(*), sum(l_orderkey * l_linenumber), sum(l_extendedprice) from {table}"))
+        server.ask(&format!(
+            "select count(*), sum(l_orderkey * l_linenumber), sum(l_extendedprice) from {table}"
+        ))
     };
     let ours = || {
         server.ask("drop table if exists ours")?;

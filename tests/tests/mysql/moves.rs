@@ -118,9 +118,13 @@ fn in_postgres(database: &Database, table: &str) -> Value {
 
 /// From PostgreSQL into the server, on to the other vendor's, and back: every value is the same.
 fn round(connector: &'static str, other: &'static str) {
-    let Some(database) = Database::create(&format!("round_{connector}")) else { return skip("no PostgreSQL") };
+    let Some(database) = Database::create(&format!("round_{connector}")) else {
+        return skip("no PostgreSQL");
+    };
     let Some(first) = Store::create(connector, "round") else { return skip("no server") };
-    let Some(second) = Store::create(other, &format!("round_from_{connector}")) else { return skip("no server") };
+    let Some(second) = Store::create(other, &format!("round_from_{connector}")) else {
+        return skip("no server");
+    };
     let hub = Hub::new();
     let rows = rows(&hub);
     lineitem_in_postgres(&hub.environment, &database, "lineitem", rows);
@@ -157,7 +161,9 @@ fn rows_go_through_mariadb_and_mysql_and_come_back_the_same() {
 /// Appending: a row that came twice would break the primary key.
 fn killed(connector: &'static str) {
     let Some(store) = Store::create(connector, "killed") else { return skip("no server") };
-    let Some(database) = Database::create(&format!("killed_{connector}")) else { return skip("no PostgreSQL") };
+    let Some(database) = Database::create(&format!("killed_{connector}")) else {
+        return skip("no PostgreSQL");
+    };
     let hub = Hub::new();
     let rows = 6 * rows(&hub).min(50_000);
     lineitem_in_postgres(&hub.environment, &database, "lineitem", rows);
@@ -171,7 +177,8 @@ fn killed(connector: &'static str) {
     let (at, last) = kill_until_done(&hub, &file, Kills { times, rows }, || store.count("copied"));
     assert_eq!(last.expect_success().rows(), rows - at.last().unwrap(), "killed at {at:?}");
     // And out of it again.
-    let file = hub.pipeline("killed back", &store.source("copied", true), &in_postgres(&database, "back"), &often);
+    let file =
+        hub.pipeline("killed back", &store.source("copied", true), &in_postgres(&database, "back"), &often);
     let (at, last) = kill_until_done(&hub, &file, Kills { times, rows }, || database.count("back"));
     assert_eq!(last.expect_success().rows(), rows - at.last().unwrap(), "killed at {at:?}");
     assert_eq!(database.differences("lineitem", "back"), 0);

@@ -50,7 +50,9 @@ pub fn server(vendor: Vendor, server: &Server, settings: &Settings) -> CheckStep
     let oldest = OLDEST.iter().find(|(of, _)| *of == server.vendor).map(|(_, version)| *version);
     if oldest.is_some_and(|oldest| server.version < oldest) {
         return CheckStep::warning(ACCESS, format!("{server} is older than any version that was tried"))
-            .with_hint("MySQL 8.0 and MariaDB 10.5 are the oldest versions that the connectors are made for");
+            .with_hint(
+                "MySQL 8.0 and MariaDB 10.5 are the oldest versions that the connectors are made for",
+            );
     }
     if server.vendor != vendor {
         let message = format!("The server is {server}, and not {}", vendor.name());

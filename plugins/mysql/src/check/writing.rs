@@ -43,9 +43,10 @@ async fn permissions(
 ) -> CheckStep {
     match session.ask("SELECT @@GLOBAL.read_only", DOING).await {
         Ok(answer) if matches!(answer.first(), Some("1" | "ON")) => {
-            let error = Error::new(ErrorKind::PermissionDenied, "The server is read-only: it may be a replica")
-                .with_field("host")
-                .with_hint("Write to the primary");
+            let error =
+                Error::new(ErrorKind::PermissionDenied, "The server is read-only: it may be a replica")
+                    .with_field("host")
+                    .with_hint("Write to the primary");
             return CheckStep::failed(PERMISSIONS, &error).with_fix("SET GLOBAL read_only = OFF");
         }
         _ => {}
@@ -59,7 +60,8 @@ async fn permissions(
     let fix = |right: &str| format!("GRANT {right} ON {database}.* TO {account}");
     let mut wanted = Vec::new();
     let table = request.options.text("table");
-    let creates = request.options.get("create_table").and_then(hub_plugin_api::Value::as_bool).unwrap_or(true);
+    let creates =
+        request.options.get("create_table").and_then(hub_plugin_api::Value::as_bool).unwrap_or(true);
     for table in [Some(COMMITS), table].into_iter().flatten() {
         let quoted = name(table);
         let there = prepared.describe(&format!("SELECT 1 FROM {quoted}"), DOING).await;
@@ -101,14 +103,20 @@ async fn headroom(session: &mut Session) -> CheckStep {
     if let Some(bytes) = value(1).and_then(|bytes| bytes.parse::<u64>().ok())
         && bytes < PACKET_BYTES
     {
-        return CheckStep::warning(HEADROOM, format!("The server takes statements of at most `{bytes}` bytes"))
-            .with_hint("A row that is longer is refused")
-            .with_fix("SET GLOBAL max_allowed_packet = 67108864");
+        return CheckStep::warning(
+            HEADROOM,
+            format!("The server takes statements of at most `{bytes}` bytes"),
+        )
+        .with_hint("A row that is longer is refused")
+        .with_fix("SET GLOBAL max_allowed_packet = 67108864");
     }
     if !matches!(value(0), Some("1" | "ON")) {
-        return CheckStep::warning(HEADROOM, "The server does not take LOAD DATA LOCAL: rows go by INSERT, slower")
-            .with_field("load")
-            .with_fix("SET GLOBAL local_infile = ON");
+        return CheckStep::warning(
+            HEADROOM,
+            "The server does not take LOAD DATA LOCAL: rows go by INSERT, slower",
+        )
+        .with_field("load")
+        .with_fix("SET GLOBAL local_infile = ON");
     }
     CheckStep::passed(HEADROOM, "The server takes LOAD DATA LOCAL")
 }

@@ -31,8 +31,11 @@ impl CursorPosition {
     pub fn check(&self, cursor: &[String], time_zone: &str) -> Result<()> {
         if self.cursor != cursor || self.after.len() != cursor.len() {
             let (stored, given) = (self.cursor.join(", "), cursor.join(", "));
-            return Err(Error::config("cursor", format!("The stored position is of cursor `{stored}`, not `{given}`"))
-                .with_hint("Give the cursor that the position is of, or start again with `--from-scratch`"));
+            return Err(Error::config(
+                "cursor",
+                format!("The stored position is of cursor `{stored}`, not `{given}`"),
+            )
+            .with_hint("Give the cursor that the position is of, or start again with `--from-scratch`"));
         }
         if self.time_zone != time_zone {
             let message = format!("The stored position is written in time zone `{}`", self.time_zone);

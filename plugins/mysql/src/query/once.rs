@@ -3,16 +3,20 @@ use std::sync::Arc;
 use hub_plugin_api::{Budgets, Context, Reader, Result, StreamId, arrow::array::RecordBatch};
 
 use super::{
+    change::change,
     options::QueryOptions,
     parameters,
     reader::{ReaderSetup, start},
     shape::Shape,
     snapshot::open_now,
 };
-use crate::{config::Settings, raw::RawSession, sql::read::Selection};
+use crate::{
+    config::Settings,
+    sql::{read::Selection, statement::StatementText},
+};
 
 /// Reads a statement's rows once, without plan and positions. `values` is one row, a column a parameter. The session is
-/// read-only unless the user granted otherwise.
+/// read-only; a statement without rows changes data where the user granted it.
 ///
 /// # Errors
 /// When the server refuses the statement, or values and parameters do not fit.
@@ -24,12 +28,16 @@ pub async fn read_once(
 ) -> Result<Box<dyn Reader>> {
     let options = QueryOptions::of_statement(statement)?;
     let values = values.as_ref().map(parameters::from_batch).transpose()?;
-    let mut session = if context.queries_may_write() {
-        RawSession::open(settings, context).await?
-    } else {
-        open_now(settings, context, options.lock_timeout_ms).await?
-    };
-    let shape = Shape::of(&mut session, &options, values.or_else(|| Some(Vec::new()))).await?;
+    let values = values.unwrap_or_default();
+    let text = StatementText::parse(statement)?.with_parameters(&values)?;
+    let mut session = open_now(settings, context, options.lock_timeout_ms).await?;
+    if !text.is_query() {
+        let described = session.describe(text.as_str(), "The server refuses the statement").await;
+        if described.map_err(|error| error.with_field("statement"))?.columns.is_empty() {
+            return change(settings, context, &text).await;
+        }
+    }
+    let shape = Shape::of(&mut session, &options, Some(values)).await?;
     let setup = ReaderSetup {
         stream: shape.table.clone().unwrap_or_else(|| StreamId::named("query")),
         shape: Arc::new(shape),

@@ -153,8 +153,11 @@ impl Shape {
         if self.columns.len() == definitions.len() && self.columns.iter().zip(definitions).all(same) {
             return Ok(());
         }
-        Err(Error::new(ErrorKind::SchemaMismatch, "The statement's columns have changed since the run was planned")
-            .with_hint("Run again: a new plan reads the columns as they are now"))
+        Err(Error::new(
+            ErrorKind::SchemaMismatch,
+            "The statement's columns have changed since the run was planned",
+        )
+        .with_hint("Run again: a new plan reads the columns as they are now"))
     }
 }
 

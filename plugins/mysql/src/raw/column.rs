@@ -12,8 +12,8 @@ use hub_plugin_api::{
         },
         buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer},
         datatypes::{
-            ArrowPrimitiveType, DataType, Date32Type, FieldRef, Float32Type, Float64Type, Int8Type, Int16Type,
-            Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type, i256,
+            ArrowPrimitiveType, DataType, Date32Type, FieldRef, Float32Type, Float64Type, Int8Type,
+            Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type, i256,
         },
     },
 };
@@ -239,10 +239,15 @@ impl ColumnDecoder {
     pub fn finish(&mut self) -> Result<ArrayRef> {
         let nulls = self.validity.take().map(|mut validity| NullBuffer::new(validity.finish()));
         let rows = std::mem::take(&mut self.rows);
-        fn primitive<T: ArrowPrimitiveType>(values: &mut Vec<T::Native>, nulls: Option<NullBuffer>) -> ArrayRef {
+        fn primitive<T: ArrowPrimitiveType>(
+            values: &mut Vec<T::Native>,
+            nulls: Option<NullBuffer>,
+        ) -> ArrayRef {
             Arc::new(PrimitiveArray::<T>::new(take(values), nulls))
         }
-        fn take<T: hub_plugin_api::arrow::datatypes::ArrowNativeType>(values: &mut Vec<T>) -> ScalarBuffer<T> {
+        fn take<T: hub_plugin_api::arrow::datatypes::ArrowNativeType>(
+            values: &mut Vec<T>,
+        ) -> ScalarBuffer<T> {
             let capacity = values.len();
             std::mem::replace(values, Vec::with_capacity(capacity)).into()
         }
@@ -280,7 +285,9 @@ impl ColumnDecoder {
                         format!("Column `{}` holds text that is not UTF-8", self.field.name()),
                     )
                     .with_source(&error)
-                    .with_hint("The server's own character set conversion lets it pass: read CAST(… AS BINARY)")
+                    .with_hint(
+                        "The server's own character set conversion lets it pass: read CAST(… AS BINARY)",
+                    )
                 })?)
             }
             Values::Binary(bytes) | Values::Geometry(bytes) => {
@@ -297,7 +304,12 @@ impl ColumnDecoder {
                     return Err(Error::internal("A vector is carried as a list"));
                 };
                 let values = primitive::<Float32Type>(values, None);
-                Arc::new(ListArray::try_new(Arc::clone(item), OffsetBuffer::new(offsets.into()), values, nulls)?)
+                Arc::new(ListArray::try_new(
+                    Arc::clone(item),
+                    OffsetBuffer::new(offsets.into()),
+                    values,
+                    nulls,
+                )?)
             }
         })
     }

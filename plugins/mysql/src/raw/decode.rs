@@ -142,9 +142,8 @@ mod tests {
         decoder.append(&row(&[None, None])).unwrap();
         let batch = decoder.finish().unwrap();
         assert_eq!((batch.column(0).null_count(), batch.column(1).null_count()), (2, 2));
-        let instants = batch
-            .column(1)
-            .as_primitive::<hub_plugin_api::arrow::datatypes::TimestampMicrosecondType>();
+        let instants =
+            batch.column(1).as_primitive::<hub_plugin_api::arrow::datatypes::TimestampMicrosecondType>();
         assert_eq!(instants.value(1), 1_000_000, "the session's offset is taken off");
         assert_eq!((decoder.rows(), decoder.bytes()), (0, 0));
     }

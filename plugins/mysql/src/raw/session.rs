@@ -219,7 +219,8 @@ impl RawSession {
 
     /// A file that the server asks for on its own account: it gets nothing.
     async fn refuse_load(&mut self, doing: &str) -> Error {
-        let refused = Error::new(ErrorKind::InvalidStatement, "The statement asks for a file of this machine");
+        let refused =
+            Error::new(ErrorKind::InvalidStatement, "The statement asks for a file of this machine");
         let ended = match self.channel.send(&[]).await {
             Ok(()) => self.receive_answer(doing).await.map(drop),
             Err(error) => Err(error::from_io(doing, &error)),

@@ -83,7 +83,8 @@ pub enum Moment<T> {
 #[inline]
 pub fn date(text: &[u8]) -> Option<Moment<i32>> {
     let &[y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = text else { return None };
-    let pair = |high: u8, low: u8| Some(i32::from(decimal_digit(high)?) * 10 + i32::from(decimal_digit(low)?));
+    let pair =
+        |high: u8, low: u8| Some(i32::from(decimal_digit(high)?) * 10 + i32::from(decimal_digit(low)?));
     let year = pair(y1, y2)? * 100 + pair(y3, y4)?;
     let (month, day) = (pair(m1, m2)?, pair(d1, d2)?);
     Some(days(year, month, day).map_or(Moment::Zero, Moment::Known))
@@ -135,7 +136,8 @@ pub fn duration(text: &[u8]) -> Option<i64> {
     }
     let (clock, fraction) = text[colon..].split_at_checked(6)?;
     let &[b':', m1, m2, b':', s1, s2] = clock else { return None };
-    let pair = |high: u8, low: u8| Some(i64::from(decimal_digit(high)?) * 10 + i64::from(decimal_digit(low)?));
+    let pair =
+        |high: u8, low: u8| Some(i64::from(decimal_digit(high)?) * 10 + i64::from(decimal_digit(low)?));
     let seconds = hours.checked_mul(3600)? + pair(m1, m2)? * 60 + pair(s1, s2)?;
     let mut micros = 0_i64;
     match fraction {

@@ -62,7 +62,8 @@ pub struct BoundValue<'a> {
 
 impl BoundValue<'_> {
     fn expression(&self) -> String {
-        let digits = |character: char| character.is_ascii_digit() || matches!(character, '-' | '.' | 'e' | '+');
+        let digits =
+            |character: char| character.is_ascii_digit() || matches!(character, '-' | '.' | 'e' | '+');
         if self.number && !self.text.is_empty() && self.text.chars().all(digits) {
             return self.text.to_owned();
         }
@@ -73,7 +74,8 @@ impl BoundValue<'_> {
 /// `(a, b) > (1, 2)` written out, because the servers use no index for rows that are compared so. `or_equal` takes the
 /// bound itself too.
 pub fn compare(columns: &[usize], operator: char, or_equal: bool, bound: &[BoundValue<'_>]) -> String {
-    let Some((first, rest)) = columns.split_first().zip(bound.split_first()).map(|((c, cs), (b, bs))| ((*c, b), (cs, bs)))
+    let Some((first, rest)) =
+        columns.split_first().zip(bound.split_first()).map(|((c, cs), (b, bs))| ((*c, b), (cs, bs)))
     else {
         return if or_equal { "TRUE" } else { "FALSE" }.into();
     };

@@ -202,15 +202,31 @@ mod tests {
 
     #[test]
     fn two_statements_and_none_are_refused() {
-        for wrong in ["select 1; drop table t", "", " ; ", "-- nothing", "select 1;; select 2", "select 1; /*! drop table t */"] {
+        for wrong in [
+            "select 1; drop table t",
+            "",
+            " ; ",
+            "-- nothing",
+            "select 1;; select 2",
+            "select 1; /*! drop table t */",
+        ] {
             let error = StatementText::parse(wrong).unwrap_err();
-            assert_eq!((error.kind, error.field.as_deref()), (ErrorKind::InvalidStatement, Some("statement")));
+            assert_eq!(
+                (error.kind, error.field.as_deref()),
+                (ErrorKind::InvalidStatement, Some("statement"))
+            );
         }
     }
 
     #[test]
     fn queries_are_known_by_their_first_word() {
-        for query in ["select 1", "(select 1) union (select 2)", "with a as (select 1) table a", "VALUES ROW(1)", "/* x */ Table t"] {
+        for query in [
+            "select 1",
+            "(select 1) union (select 2)",
+            "with a as (select 1) table a",
+            "VALUES ROW(1)",
+            "/* x */ Table t",
+        ] {
             assert!(StatementText::parse(query).unwrap().is_query, "{query}");
         }
         for other in ["show tables", "explain select 1", "selects", "`select`"] {
@@ -220,7 +236,8 @@ mod tests {
 
     #[test]
     fn parameters_are_found_only_where_they_are_parameters() {
-        let statement = StatementText::parse("  select ?, '?', `?`, \"\\\"?\" -- ?\n, # ?\n /* ? */ ?").unwrap();
+        let statement =
+            StatementText::parse("  select ?, '?', `?`, \"\\\"?\" -- ?\n, # ?\n /* ? */ ?").unwrap();
         assert_eq!(statement.parts().len(), 3);
         let filled = statement.with_parameters(&["'?'".into(), "2".into()]).unwrap();
         assert!(filled.as_str().starts_with("select '?', '?'") && filled.as_str().ends_with("*/ 2"));

@@ -61,7 +61,11 @@ pub fn load(table: &str, columns: &[WrittenColumn]) -> String {
         match column.from_text {
             Some(expression) => {
                 let variable = format!("@hub_{index}");
-                assignments.push(format!("{} = {}", identifier(&column.name), expression.replace("@v", &variable)));
+                assignments.push(format!(
+                    "{} = {}",
+                    identifier(&column.name),
+                    expression.replace("@v", &variable)
+                ));
                 targets.push(variable);
             }
             None => targets.push(identifier(&column.name)),
@@ -91,8 +95,11 @@ pub fn upsert_tail(server: &Server, columns: &[WrittenColumn], key: &[String]) -
             format!("{name} = VALUES({name})", name = identifier(name))
         }
     };
-    let others: Vec<_> =
-        columns.iter().filter(|column| !key.contains(&column.name)).map(|column| value(&column.name)).collect();
+    let others: Vec<_> = columns
+        .iter()
+        .filter(|column| !key.contains(&column.name))
+        .map(|column| value(&column.name))
+        .collect();
     let set = if others.is_empty() { key.iter().map(|name| value(name)).collect() } else { others };
     let alias = if names_row { " AS hub_new" } else { "" };
     format!("{alias} ON DUPLICATE KEY UPDATE {}", set.join(", "))
@@ -189,7 +196,8 @@ mod tests {
             required,
         };
         let table = table_name("d`b", "t`; drop table x");
-        let made = [new("id", "bigint", true), new("b`ad\\", "varchar(255)", true), new("bytes", "longblob", false)];
+        let made =
+            [new("id", "bigint", true), new("b`ad\\", "varchar(255)", true), new("bytes", "longblob", false)];
         insta::assert_snapshot!(
             [
                 create_table(&table, &made, &key),
@@ -198,7 +206,11 @@ mod tests {
                 load(&table, &columns()),
                 insert_head(&table, &columns()),
                 delete(&table, &key, "(1, 'a'), (2, 'b')"),
-                update(&table, &[("b`ad\\".into(), "'x'".into())], &same_key(&key, &["1".into(), "'o'".into()])),
+                update(
+                    &table,
+                    &[("b`ad\\".into(), "'x'".into())],
+                    &same_key(&key, &["1".into(), "'o'".into()])
+                ),
                 copy_all(&table, "`s`", &key),
                 create_commits("`d`.`__hub_commits`"),
                 take_lane("`c`", "x'61'", 3),

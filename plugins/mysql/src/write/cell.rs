@@ -5,17 +5,17 @@ use hub_plugin_api::{
     arrow::{
         array::{Array, AsArray},
         datatypes::{
-            DataType, Date32Type, Decimal128Type, Decimal256Type, DurationMicrosecondType, DurationMillisecondType,
-            DurationNanosecondType, DurationSecondType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type,
-            Int64Type, IntervalMonthDayNanoType, Time64MicrosecondType, Time64NanosecondType, TimeUnit,
-            TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
-            UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+            DataType, Date32Type, Decimal128Type, Decimal256Type, DurationMicrosecondType,
+            DurationMillisecondType, DurationNanosecondType, DurationSecondType, Float32Type, Float64Type,
+            Int8Type, Int16Type, Int32Type, Int64Type, IntervalMonthDayNanoType, Time64MicrosecondType,
+            Time64NanosecondType, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+            TimestampNanosecondType, TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
         },
     },
     types::{Column, LogicalType},
 };
 
-use super::{json, time};
+use super::{fits::fits, json, time};
 use crate::{raw::column::EWKB_SRID, sql, types::ServerType};
 
 /// The longest time of the servers', in microseconds.
@@ -30,12 +30,14 @@ pub(super) struct Target {
     pub declared: String,
     /// Seconds that the session's zone is ahead of UTC.
     pub offset_seconds: i64,
+    /// The server writes -0 as 0.
+    pub loses_negative_zero: bool,
 }
 
 impl Target {
     /// A place that the server converts values for.
     pub(super) fn any() -> Self {
-        Self { server_type: None, declared: "a value".into(), offset_seconds: 0 }
+        Self { server_type: None, declared: "a value".into(), offset_seconds: 0, loses_negative_zero: false }
     }
 
     /// The number in the parentheses of a declared type.
@@ -85,7 +87,10 @@ impl ColumnPlan {
         if target.server_type.as_ref().is_some_and(|of| !fits(&column.logical, of)) {
             return Err(Error::new(
                 ErrorKind::SchemaMismatch,
-                format!("Column `{}` of the table is `{}`, which cannot hold {:?}", column.name, target.declared, column.logical),
+                format!(
+                    "Column `{}` of the table is `{}`, which cannot hold {:?}",
+                    column.name, target.declared, column.logical
+                ),
             )
             .with_hint("Change the column's type, or convert the values at the source"));
         }
@@ -201,12 +206,12 @@ impl ColumnPlan {
             DataType::UInt64 => number!(UInt64Type),
             DataType::Float32 => {
                 let value = array.as_primitive::<Float32Type>().value(row);
-                finite(f64::from(value))?;
+                self.check_double(f64::from(value))?;
                 Cell::Number(format!("{value:e}"))
             }
             DataType::Float64 => {
                 let value = array.as_primitive::<Float64Type>().value(row);
-                finite(value)?;
+                self.check_double(value)?;
                 Cell::Number(format!("{value:e}"))
             }
             DataType::Decimal128(_, _) => {
@@ -239,18 +244,24 @@ impl ColumnPlan {
             }
             DataType::Duration(unit) => {
                 let (value, factor) = match unit {
-                    TimeUnit::Second => (array.as_primitive::<DurationSecondType>().value(row), 1_000_000_000),
+                    TimeUnit::Second => {
+                        (array.as_primitive::<DurationSecondType>().value(row), 1_000_000_000)
+                    }
                     TimeUnit::Millisecond => {
                         (array.as_primitive::<DurationMillisecondType>().value(row), 1_000_000)
                     }
-                    TimeUnit::Microsecond => (array.as_primitive::<DurationMicrosecondType>().value(row), 1_000),
+                    TimeUnit::Microsecond => {
+                        (array.as_primitive::<DurationMicrosecondType>().value(row), 1_000)
+                    }
                     TimeUnit::Nanosecond => (array.as_primitive::<DurationNanosecondType>().value(row), 1),
                 };
                 self.time(i128::from(value) * factor)?
             }
             DataType::Timestamp(unit, _) => {
                 let (value, factor) = match unit {
-                    TimeUnit::Second => (array.as_primitive::<TimestampSecondType>().value(row), 1_000_000_000),
+                    TimeUnit::Second => {
+                        (array.as_primitive::<TimestampSecondType>().value(row), 1_000_000_000)
+                    }
                     TimeUnit::Millisecond => {
                         (array.as_primitive::<TimestampMillisecondType>().value(row), 1_000_000)
                     }
@@ -265,13 +276,15 @@ impl ColumnPlan {
                 let value = array.as_primitive::<IntervalMonthDayNanoType>().value(row);
                 let nanos = i128::from(value.nanoseconds);
                 let sign = if nanos < 0 { "-" } else { "" };
-                let (seconds, rest) = (nanos.unsigned_abs() / 1_000_000_000, nanos.unsigned_abs() % 1_000_000_000);
+                let (seconds, rest) =
+                    (nanos.unsigned_abs() / 1_000_000_000, nanos.unsigned_abs() % 1_000_000_000);
                 let (months, days) = (value.months, value.days);
                 Cell::Text(format!("P{months}M{days}DT{sign}{seconds}.{rest:09}S").into())
             }
             DataType::Struct(_) => self.structure(array, row)?,
             DataType::List(item)
-                if self.target.server_type == Some(ServerType::Vector) && *item.data_type() == DataType::Float32 =>
+                if self.target.server_type == Some(ServerType::Vector)
+                    && *item.data_type() == DataType::Float32 =>
             {
                 let values = array.as_list::<i32>().value(row);
                 if values.null_count() > 0 {
@@ -289,6 +302,16 @@ impl ColumnPlan {
         })
     }
 
+    fn check_double(&self, value: f64) -> Result<(), String> {
+        if !value.is_finite() {
+            return Err(format!("is `{value}`, for which the servers have no number"));
+        }
+        if self.target.loses_negative_zero && value == 0.0 && value.is_sign_negative() {
+            return Err("is `-0`, which MariaDB writes as 0 before version 11".into());
+        }
+        Ok(())
+    }
+
     fn structure<'a>(&self, array: &'a dyn Array, row: usize) -> Result<Cell<'a>, String> {
         let columns = array.as_struct();
         let offset = |place: usize| {
@@ -301,7 +324,8 @@ impl ColumnPlan {
                 let nanos = columns.column(1).as_primitive::<Int32Type>().value(row);
                 let minutes = offset(2);
                 let local = seconds + i64::from(minutes.unwrap_or_default()) * 60;
-                let text = time::timestamp(local, u32::try_from(nanos).map_err(|_| "has negative nanoseconds")?);
+                let text =
+                    time::timestamp(local, u32::try_from(nanos).map_err(|_| "has negative nanoseconds")?);
                 let text = text.ok_or("is outside the years 1 to 9999")?;
                 Ok(Cell::Text(format!("{text}{}", minutes.map(time::offset).unwrap_or_default()).into()))
             }
@@ -309,7 +333,8 @@ impl ColumnPlan {
                 let nanos = nanoseconds(columns.column(0).as_ref(), row)?;
                 let minutes = offset(1).unwrap_or_default();
                 let local = nanos + i128::from(minutes) * 60_000_000_000;
-                let seconds = i64::try_from(local.div_euclid(1_000_000_000)).map_err(|_| "is out of range")?;
+                let seconds =
+                    i64::try_from(local.div_euclid(1_000_000_000)).map_err(|_| "is out of range")?;
                 let rest = local.rem_euclid(1_000_000_000) as u32;
                 let text = time::timestamp(seconds, rest).ok_or("is outside the years 1 to 9999")?;
                 let _ = unit;
@@ -343,7 +368,10 @@ impl ColumnPlan {
 
     fn text<'a>(&self, text: &'a str) -> Result<Cell<'a>, String> {
         if matches!(self.logical, LogicalType::DecimalText { .. })
-            && matches!(self.target.server_type, Some(ServerType::Decimal { .. } | ServerType::Integer { .. }))
+            && matches!(
+                self.target.server_type,
+                Some(ServerType::Decimal { .. } | ServerType::Integer { .. })
+            )
         {
             if !text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'.')) {
                 return Err(format!("is `{text}`, for which the servers have no number"));
@@ -351,7 +379,8 @@ impl ColumnPlan {
             return self.decimal(text.to_owned());
         }
         let declared = &self.target.declared;
-        let cuts = declared.starts_with("char") || declared.starts_with("enum") || declared.starts_with("set");
+        let cuts =
+            declared.starts_with("char") || declared.starts_with("enum") || declared.starts_with("set");
         if text.ends_with(' ') {
             let long = declared.starts_with("varchar")
                 && self.target.length().is_some_and(|length| text.chars().count() > length);
@@ -372,7 +401,8 @@ impl ColumnPlan {
         if self.target.server_type == Some(ServerType::Geometry) {
             return Ok(Cell::Bytes(with_srid(bytes)?.into()));
         }
-        if self.target.declared.starts_with("binary") && self.target.length().is_some_and(|length| bytes.len() < length)
+        if self.target.declared.starts_with("binary")
+            && self.target.length().is_some_and(|length| bytes.len() < length)
         {
             return Err("is shorter than the column, which the server would fill up".into());
         }
@@ -429,10 +459,6 @@ fn nanoseconds(array: &dyn Array, row: usize) -> Result<i128, String> {
     })
 }
 
-fn finite(value: f64) -> Result<(), String> {
-    if value.is_finite() { Ok(()) } else { Err(format!("is `{value}`, for which the servers have no number")) }
-}
-
 fn uuid(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(36);
     for (index, byte) in bytes.iter().enumerate() {
@@ -455,38 +481,4 @@ fn with_srid(wkb: &[u8]) -> Result<Vec<u8>, String> {
         return Ok([srid.as_slice(), &[1], &(kind & !EWKB_SRID).to_le_bytes(), rest].concat());
     }
     Ok([&[0; 4], wkb].concat())
-}
-
-/// Whether every value of a meaning can be stored as it is, or is refused by itself.
-fn fits(logical: &LogicalType, target: &ServerType) -> bool {
-    use LogicalType as L;
-    use ServerType as S;
-    match (logical, target) {
-        (L::Boolean | L::Int8 | L::Int16 | L::Int32 | L::Int64, S::Integer { .. } | S::Decimal { .. } | S::Text) => true,
-        (L::UInt8 | L::UInt16 | L::UInt32 | L::UInt64, S::Integer { .. } | S::Decimal { .. } | S::Text) => true,
-        (L::Boolean, S::Bit(_)) => true,
-        (L::Int16 | L::Int32 | L::Int64 | L::UInt8 | L::UInt16, S::Year) => true,
-        (L::Int8 | L::Int16 | L::Int32 | L::UInt8 | L::UInt16 | L::UInt32, S::Double) => true,
-        (L::Int8 | L::Int16 | L::UInt8 | L::UInt16, S::Float) => true,
-        (L::Float32, S::Float | S::Double | S::Text) | (L::Float64, S::Double | S::Text) => true,
-        (L::Decimal { .. } | L::DecimalText { .. }, S::Decimal { .. } | S::Text) => true,
-        (L::Decimal { scale: 0, .. }, S::Integer { .. }) => true,
-        (L::Text | L::Enum(_) | L::Json, S::Text | S::Json | S::Bytes) => true,
-        (L::Text | L::Enum(_), S::Enum(_) | S::Set) => true,
-        (L::Binary | L::FixedBinary(_), S::Bytes) => true,
-        (L::Geometry, S::Geometry | S::Bytes) => true,
-        (L::Date, S::Date | S::Text) => true,
-        (L::Time(_) | L::Duration(_), S::Time | S::Text) => true,
-        (L::Timestamp { utc: false, .. }, S::DateTime | S::Text) => true,
-        (L::Timestamp { utc: true, .. }, S::DateTime | S::Timestamp | S::Text) => true,
-        (L::WideTimestamp | L::OffsetTimestamp(_) | L::Interval, S::Text) => true,
-        (L::Uuid, S::Uuid | S::Text | S::Bytes) => true,
-        (L::List(item), S::Vector) => **item == L::Float32,
-        (L::List(_) | L::Struct(_) | L::Map(..), S::Json | S::Text) => true,
-        (L::Opaque { binary: true, type_name, .. }, S::Bit(_)) => type_name == "bit",
-        (L::Opaque { binary: true, .. }, S::Bytes) => true,
-        (L::Opaque { binary: false, type_name, .. }, S::Inet(name)) => type_name == name,
-        (L::Opaque { binary: false, .. }, S::Text) => true,
-        _ => false,
-    }
 }

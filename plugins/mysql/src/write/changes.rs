@@ -60,7 +60,9 @@ impl TableWriter {
         let places = in_order(&parts)?;
         let mut halves = Halves::of_refused(places.len());
         while let Some(range) = halves.next() {
-            let Err(refusal) = self.try_changes(&cut(&parts, &places[range.clone()])).await? else { continue };
+            let Err(refusal) = self.try_changes(&cut(&parts, &places[range.clone()])).await? else {
+                continue;
+            };
             if let Some(change) = halves.refused(range) {
                 let (part, place) = places[change];
                 self.rejected.push(RejectedRow {
@@ -93,7 +95,9 @@ impl TableWriter {
         let inputs: Vec<_> = batches.iter().map(Input::Rows).collect();
         let folded = match fold(&inputs) {
             Ok(folded) => folded,
-            Err(error) if error.kind == ErrorKind::InvalidData => return Ok(Err(Refusal::of(error.to_string()))),
+            Err(error) if error.kind == ErrorKind::InvalidData => {
+                return Ok(Err(Refusal::of(error.to_string())));
+            }
             Err(error) => return Err(error),
         };
         let Some(first) = batches.first() else { return Ok(Ok(())) };
@@ -331,8 +335,9 @@ fn cut(parts: &[Part], places: &[Place]) -> Vec<(usize, Vec<RecordBatch>)> {
         let rows: Vec<RowPlace> =
             places.iter().filter(|(one, _)| *one == index).map(|(_, place)| *place).collect();
         let runs = rows.chunk_by(|a, b| a.0 == b.0 && a.1 + 1 == b.1);
-        let slice =
-            |run: &[RowPlace]| part.segment.chunks[run[0].0 as usize].batch.slice(run[0].1 as usize, run.len());
+        let slice = |run: &[RowPlace]| {
+            part.segment.chunks[run[0].0 as usize].batch.slice(run[0].1 as usize, run.len())
+        };
         let batches: Vec<_> = runs.map(slice).collect();
         if !batches.is_empty() {
             cut.push((part.table, batches));

@@ -108,10 +108,14 @@ pub(super) fn check_kept(document: &str) -> Result<(), String> {
                 length
             }
             '-' | '0'..='9' => {
-                let is_part = |next: char| next.is_ascii_digit() || matches!(next, '+' | '-' | '.' | 'e' | 'E');
+                let is_part =
+                    |next: char| next.is_ascii_digit() || matches!(next, '+' | '-' | '.' | 'e' | 'E');
                 let length = rest.find(|next| !is_part(next)).unwrap_or(rest.len());
                 if !is_exact(&rest[..length]) {
-                    return Err(format!("holds the number `{}`, which the server would round", &rest[..length]));
+                    return Err(format!(
+                        "holds the number `{}`, which the server would round",
+                        &rest[..length]
+                    ));
                 }
                 length
             }
@@ -145,7 +149,9 @@ fn is_exact(number: &str) -> bool {
         let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
         digits.trim_matches('0').to_owned()
     };
-    number.parse::<f64>().is_ok_and(|double| double.is_finite() && digits(&format!("{double:e}")) == digits(number))
+    number
+        .parse::<f64>()
+        .is_ok_and(|double| double.is_finite() && digits(&format!("{double:e}")) == digits(number))
 }
 
 #[cfg(test)]
@@ -162,9 +168,13 @@ mod tests {
         ] {
             assert_eq!(check_kept(kept), Ok(()), "{kept}");
         }
-        for changed in
-            ["18446744073709551616", "0.12345678901234567890", "1e400", r#"{"a": 1, "a" : 2}"#, r#"[{"b": {"x":1,"x":1}}]"#]
-        {
+        for changed in [
+            "18446744073709551616",
+            "0.12345678901234567890",
+            "1e400",
+            r#"{"a": 1, "a" : 2}"#,
+            r#"[{"b": {"x":1,"x":1}}]"#,
+        ] {
             assert!(check_kept(changed).is_err(), "{changed}");
         }
     }

@@ -98,7 +98,10 @@ pub(super) fn check_name(field: &str, name: &str) -> Result<()> {
         ));
     }
     if name.chars().count() > MAX_NAME_CHARACTERS {
-        return Err(Error::config(field, format!("Name `{name}` has more than {MAX_NAME_CHARACTERS} characters")));
+        return Err(Error::config(
+            field,
+            format!("Name `{name}` has more than {MAX_NAME_CHARACTERS} characters"),
+        ));
     }
     Ok(())
 }

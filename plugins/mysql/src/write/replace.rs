@@ -33,7 +33,8 @@ struct Note {
 
 /// FNV-1a: the same in every version of this connector.
 fn hash(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 impl Staging {
@@ -47,7 +48,12 @@ impl Staging {
     }
 
     fn note(&self, table: &str) -> Note {
-        Note { pipeline: hash(&self.pipeline), generation: self.generation, run: self.run, table: table.to_owned() }
+        Note {
+            pipeline: hash(&self.pipeline),
+            generation: self.generation,
+            run: self.run,
+            table: table.to_owned(),
+        }
     }
 
     /// The name of the staging table for a table; drops those of other runs. It is a copy of the table where that
@@ -63,7 +69,8 @@ impl Staging {
         }
         let there = !columns_of_table(session, &self.database, &name).await?.is_empty();
         if !there && !columns_of_table(session, &self.database, table).await?.is_empty() {
-            let (stage, quoted) = (sql::table_name(&self.database, &name), sql::table_name(&self.database, table));
+            let (stage, quoted) =
+                (sql::table_name(&self.database, &name), sql::table_name(&self.database, table));
             session.run(&sql::create_like(&stage, &quoted), "Could not make a staging table").await?;
         }
         Ok(name)

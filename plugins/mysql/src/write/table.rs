@@ -14,6 +14,7 @@ use crate::{
     catalog::{TableColumn, columns_of_table},
     config::Settings,
     connection::Session,
+    flavor::Vendor,
     sql::{
         catalog,
         write::{self as sql, NewColumn, WrittenColumn},
@@ -169,7 +170,9 @@ impl Builder<'_> {
         let query = catalog::table(&self.settings.database, self.name);
         let answer = self.session.ask(&query, "Could not look the table up").await?;
         match answer.get(0, "engine") {
-            Some(engine) if matches!(engine, "MyISAM" | "MEMORY" | "Aria" | "CSV" | "ARCHIVE" | "BLACKHOLE") => {
+            Some(engine)
+                if matches!(engine, "MyISAM" | "MEMORY" | "Aria" | "CSV" | "ARCHIVE" | "BLACKHOLE") =>
+            {
                 let quoted = self.quoted();
                 Err(Error::new(
                     ErrorKind::SchemaMismatch,
@@ -182,7 +185,11 @@ impl Builder<'_> {
     }
 
     /// Adds the columns that the table lacks.
-    async fn grow(&mut self, columns: Vec<TableColumn>, written: &[(usize, Column)]) -> Result<Vec<TableColumn>> {
+    async fn grow(
+        &mut self,
+        columns: Vec<TableColumn>,
+        written: &[(usize, Column)],
+    ) -> Result<Vec<TableColumn>> {
         let quoted = self.quoted();
         let mut grown = false;
         for (_, column) in written {
@@ -228,7 +235,8 @@ impl Builder<'_> {
         let destination = self.quoted();
         let mut plan = Vec::with_capacity(written.len());
         for (index, column) in written {
-            let Some(found) = columns.iter().find(|there| there.name.eq_ignore_ascii_case(&column.name)) else {
+            let Some(found) = columns.iter().find(|there| there.name.eq_ignore_ascii_case(&column.name))
+            else {
                 continue;
             };
             if found.generated {
@@ -237,14 +245,18 @@ impl Builder<'_> {
                 continue;
             }
             let server_type = found.server_type().ok_or_else(|| {
-                let message =
-                    format!("Column `{}` of {destination} is of type `{}`, which is not known", found.name, found.declared);
+                let message = format!(
+                    "Column `{}` of {destination} is of type `{}`, which is not known",
+                    found.name, found.declared
+                );
                 Error::new(ErrorKind::UnsupportedType, message)
             })?;
             let target = Target {
                 server_type: Some(server_type),
                 declared: found.declared.clone(),
                 offset_seconds: self.settings.offset_seconds(),
+                loses_negative_zero: self.session.server().vendor == Vendor::MariaDb
+                    && self.session.server().version < (11, 0, 0),
             };
             let way = ColumnPlan::new(*index, column, target)?;
             plan.push(if key.contains(&column.name) { way.required() } else { way });
@@ -259,7 +271,8 @@ impl Builder<'_> {
                 return Err(Error::new(ErrorKind::SchemaMismatch, message).with_field("key"));
             }
         }
-        let written = plan.iter().map(|way| WrittenColumn { name: way.name.clone(), from_text: way.from_text() });
+        let written =
+            plan.iter().map(|way| WrittenColumn { name: way.name.clone(), from_text: way.from_text() });
         Ok(Shape { schema_id, destination, written: written.collect(), plan, key, ..Shape::default() })
     }
 

@@ -21,8 +21,27 @@ const BEFORE: &str = "__before.";
 
 /// Words that a statement of its own must not begin with: they would end the writer's transaction.
 const FORBIDDEN: [&str; 21] = [
-    "alter", "analyze", "begin", "commit", "create", "drop", "flush", "grant", "load", "lock", "optimize", "rename",
-    "reset", "revoke", "rollback", "savepoint", "set", "start", "truncate", "unlock", "use",
+    "alter",
+    "analyze",
+    "begin",
+    "commit",
+    "create",
+    "drop",
+    "flush",
+    "grant",
+    "load",
+    "lock",
+    "optimize",
+    "rename",
+    "reset",
+    "revoke",
+    "rollback",
+    "savepoint",
+    "set",
+    "start",
+    "truncate",
+    "unlock",
+    "use",
 ];
 
 /// A value that a statement asks for.
@@ -66,14 +85,16 @@ impl Template {
             }
             if text[start..].starts_with("{{") {
                 let rest = &text[start + 2..];
-                let end = rest.find("}}").ok_or_else(|| refuse(start, "A placeholder without an end stands"))?;
+                let end =
+                    rest.find("}}").ok_or_else(|| refuse(start, "A placeholder without an end stands"))?;
                 let name = rest[..end].trim();
                 let (column, before) = name.strip_prefix(BEFORE).map_or((name, false), |name| (name, true));
                 if column.is_empty() || column.contains("{{") {
                     return Err(refuse(start, "A placeholder without a column's name stands"));
                 }
                 lexer.at = start + 2 + end + 2;
-                let glued = |character: char| is_word(character) || matches!(character, '\'' | '"' | '`' | '@');
+                let glued =
+                    |character: char| is_word(character) || matches!(character, '\'' | '"' | '`' | '@');
                 let follows = text[lexer.at..].chars().next();
                 if text[..start].chars().next_back().is_some_and(glued) || follows.is_some_and(glued) {
                     return Err(refuse(start, "A placeholder is part of a word")
@@ -86,7 +107,9 @@ impl Template {
             }
             if let Some(place) = piece.find("{{") {
                 return Err(refuse(start + place, "A placeholder stands inside of a quote or a comment")
-                    .with_hint("A placeholder is a whole value: take the quotes away, or join texts with CONCAT"));
+                    .with_hint(
+                        "A placeholder is a whole value: take the quotes away, or join texts with CONCAT",
+                    ));
             }
             match token {
                 Token::Semicolon => ended = first_word.is_some(),
@@ -201,10 +224,12 @@ impl Statements {
                 let schema = batch.schema();
                 let of_row = changes::row_columns(&schema).iter().position(|column| column == place);
                 let cell = match (&view, before, of_row) {
-                    (Some(view), true, Some(of_row)) => match view.before().filter(|before| before.is_valid(row)) {
-                        Some(before) => plan.literal(before.column(of_row).as_ref(), row),
-                        None => Ok("NULL".to_owned()),
-                    },
+                    (Some(view), true, Some(of_row)) => {
+                        match view.before().filter(|before| before.is_valid(row)) {
+                            Some(before) => plan.literal(before.column(of_row).as_ref(), row),
+                            None => Ok("NULL".to_owned()),
+                        }
+                    }
                     (Some(view), false, Some(of_row)) if view.is_unchanged(row, of_row) => Err(format!(
                         "The source did not send column `{}`, which a statement binds",
                         schema.field(*place).name()
@@ -258,8 +283,9 @@ mod tests {
         match Template::parse(text) {
             Ok(template) => {
                 let names = template.placeholders.iter();
-                let names: Vec<_> =
-                    names.map(|one| format!("{}{}", if one.before { "before " } else { "" }, one.column)).collect();
+                let names: Vec<_> = names
+                    .map(|one| format!("{}{}", if one.before { "before " } else { "" }, one.column))
+                    .collect();
                 format!("{} <- {}", template.parts.join("?"), names.join(", "))
             }
             Err(error) => format!("refused: {}", error.message),

@@ -35,7 +35,9 @@ impl Lane {
         match session.run(&take, &doing).await {
             Err(error) if error.kind == ErrorKind::NotFound => {
                 // Making a table ends the transaction.
-                session.run(&sql::create_commits(&table), &format!("Could not make the table {table}")).await?;
+                session
+                    .run(&sql::create_commits(&table), &format!("Could not make the table {table}"))
+                    .await?;
                 session.run("START TRANSACTION", &doing).await?;
                 session.run(&take, &doing).await?;
             }
@@ -44,7 +46,8 @@ impl Lane {
         let row = session.ask(&sql::lane(&table, &quoted, request.lane), &doing).await?;
         session.run("COMMIT", &doing).await?;
         let fence = row.get(0, "fence").and_then(|fence| fence.parse().ok());
-        let fence = fence.ok_or_else(|| Error::new(ErrorKind::Protocol, format!("{table} holds no fence")))?;
+        let fence =
+            fence.ok_or_else(|| Error::new(ErrorKind::Protocol, format!("{table} holds no fence")))?;
         let last = row.get(0, "token").map(serde_json::from_str).transpose().map_err(|error| {
             Error::new(ErrorKind::Protocol, format!("The token in {table} cannot be read"))
                 .with_source(&error)
