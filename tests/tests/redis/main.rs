@@ -1,4 +1,5 @@
 //! End to end with a real Redis.
+#![expect(clippy::unwrap_used, reason = "what cannot be set up fails its test")]
 
 mod killed;
 mod moves;
