@@ -45,7 +45,9 @@ fn every_language_makes_of_postgres_what_sql_makes_of_it() {
         let hub = hub();
         let config = database.config();
         let source = source("postgres", &config, &module, &arguments(encoding));
-        let file = hub.pipeline("golden", &source, &destination("postgres", &config), &json!({}));
+        // The destination remembers a pipeline by its name.
+        let name_of_run = format!("golden-{name}-{encoding}");
+        let file = hub.pipeline(&name_of_run, &source, &destination("postgres", &config), &json!({}));
         let run = hub.run(&file);
         let differences = if run.status.success() { database.differences("expected", "result") } else { 0 };
         failures.extend(check(name, encoding, &run, differences).err());

@@ -65,7 +65,9 @@ fn every_language_goes_on_in_postgres_after_a_kill_between_two_pages() {
         let config = database.config();
         let arguments = json!({ "statement": statement, "page_rows": PAGE_ROWS });
         let source = source("postgres", &config, &module, &arguments);
-        let file = hub.pipeline("killed", &source, &destination("postgres", &config), &often());
+        // The destination remembers a pipeline by its name.
+        let file =
+            hub.pipeline(&format!("killed-{name}"), &source, &destination("postgres", &config), &often());
         let (at, moved) = killed(&hub, &file, || database.count("result"));
         assert_eq!(at + moved, count(ROWS), "{name}: killed at {at}");
         assert_eq!(database.differences("expected", "result"), 0, "{name}");

@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 )
 
-// As hub/memory.go has them.
+// As hub/memory.go and adapter/adapter.go have them.
 const (
+	programMark1 = 0x9d1f_6875_622d_6164
+	programMark2 = 0x6170_7465_72c3_a5e1
+
 	hostMark1    = 0x9d1f_6875_622d_6d65
 	hostMark2    = 0x6d6f_7279_c3a5_e10b
 	adapterBytes = 3 * 64 << 10
@@ -38,27 +42,44 @@ const typeI32 = 0x7f
 // addAllocators gives the module the functions by which the host and the WASI adapter ask for memory:
 // `NAME(old, old size, align, size)`. They trap when there is none.
 func (m *module) addAllocators() error {
-	address, err := m.hostMemory()
+	address, err := m.place(hostMark1, hostMark2, "connector-hub/guest/hub")
 	if err != nil {
 		return err
 	}
-	kind, err := m.add(sectionType, []byte{0x60, 4, typeI32, typeI32, typeI32, typeI32, 1, typeI32})
+	kind, err := m.addAdapterAllocator(address)
 	if err != nil {
 		return err
+	}
+	values := valuesAllocator(address + adapterBytes + valuesBytes)
+	return errors.Join(
+		m.addFunction("cabi_import_realloc", kind, values),
+		m.addFunction("cabi_export_realloc", kind, values),
+	)
+}
+
+// addProgramAllocator gives a program the function that the WASI adapter asks for memory.
+func (m *module) addProgramAllocator() error {
+	address, err := m.place(programMark1, programMark2, "connector-hub/guest/adapter")
+	if err != nil {
+		return err
+	}
+	_, err = m.addAdapterAllocator(address)
+	return err
+}
+
+// addAdapterAllocator answers the number of the type that all these functions have.
+func (m *module) addAdapterAllocator(address int64) (uint64, error) {
+	kind, err := m.add(sectionType, []byte{0x60, 4, typeI32, typeI32, typeI32, typeI32, 1, typeI32})
+	if err != nil {
+		return 0, err
 	}
 	// Where the adapter's next piece begins.
 	place := append(appendSigned([]byte{typeI32, 1, opNumber}, (address+15)&^15), opEnd)
 	global, err := m.add(sectionGlobal, place)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	values := valuesAllocator(address + adapterBytes + valuesBytes)
-	err = m.addFunction("cabi_realloc_adapter", kind, adapterAllocator(global, address+adapterBytes))
-	return errors.Join(
-		err,
-		m.addFunction("cabi_import_realloc", kind, values),
-		m.addFunction("cabi_export_realloc", kind, values),
-	)
+	return kind, m.addFunction("cabi_realloc_adapter", kind, adapterAllocator(global, address+adapterBytes))
 }
 
 func (m *module) addFunction(name string, kind uint64, body code) error {
@@ -178,16 +199,15 @@ func valuesAllocator(control int64) code {
 	return c
 }
 
-// hostMemory is the address of the memory that the package hub keeps for the host.
-func (m *module) hostMemory() (int64, error) {
-	missing := errors.New("the package does not use connector-hub/guest/hub: a function registers itself there; " +
-		"for a program that prints lines use -command")
+// place is the address of the memory that a package keeps, by its first two numbers.
+func (m *module) place(mark1, mark2 uint64, pkg string) (int64, error) {
+	missing := fmt.Errorf("the program does not import %s", pkg)
 	found := m.find(sectionData)
 	if found == nil {
 		return 0, missing
 	}
-	marks := binary.LittleEndian.AppendUint64(nil, hostMark1)
-	marks = binary.LittleEndian.AppendUint64(marks, hostMark2)
+	marks := binary.LittleEndian.AppendUint64(nil, mark1)
+	marks = binary.LittleEndian.AppendUint64(marks, mark2)
 	rest := reader(found.content)
 	for range rest.number() {
 		if flags := rest.number(); flags != 0 || rest.byte() != opNumber {

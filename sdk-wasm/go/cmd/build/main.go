@@ -44,7 +44,7 @@ func build(out, pkg string, command bool) error {
 	compile := exec.Command("go", append(arguments, pkg)...)
 	compile.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm")
 	compile.Stdout, compile.Stderr = os.Stdout, os.Stderr
-	if err := compile.Run(); err != nil || command {
+	if err := compile.Run(); err != nil {
 		return err
 	}
 	bytes, err := os.ReadFile(out)
@@ -55,9 +55,14 @@ func build(out, pkg string, command bool) error {
 	if err != nil {
 		return err
 	}
-	if err := module.addAllocators(); err != nil {
+	if command {
+		err = module.addProgramAllocator()
+	} else {
+		err = module.addAllocators()
+		module.addCustom(typeSection, componentType)
+	}
+	if err != nil {
 		return err
 	}
-	module.addCustom(typeSection, componentType)
 	return os.WriteFile(out, module.encode(), 0o755)
 }

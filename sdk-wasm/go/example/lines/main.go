@@ -9,6 +9,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+
+	_ "connector-hub/guest/adapter"
 )
 
 func main() {
