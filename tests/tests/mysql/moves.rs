@@ -178,7 +178,7 @@ fn killed(connector: &'static str) {
     assert_eq!(last.expect_success().rows(), rows - at.last().unwrap(), "killed at {at:?}");
     // And out of it again.
     let file =
-        hub.pipeline("killed back", &store.source("copied", true), &in_postgres(&database, "back"), &often);
+        hub.pipeline("killed_back", &store.source("copied", true), &in_postgres(&database, "back"), &often);
     let (at, last) = kill_until_done(&hub, &file, Kills { times, rows }, || database.count("back"));
     assert_eq!(last.expect_success().rows(), rows - at.last().unwrap(), "killed at {at:?}");
     assert_eq!(database.differences("lineitem", "back"), 0);
