@@ -17,8 +17,7 @@ async fn steps(
     let request = CheckRequest { strategy: strategy.into(), options: Config::from(options) };
     connection.check(&request, &reporter).await.unwrap();
     assert!(!server.password.is_empty());
-    let steps = steps.lock().unwrap().clone();
-    steps
+    steps.lock().unwrap().clone()
 }
 
 fn step<'a>(steps: &'a [CheckStep], name: &str) -> &'a CheckStep {

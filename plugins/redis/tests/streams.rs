@@ -203,8 +203,8 @@ fn three_consumers_that_are_killed_leave_no_entry_behind() {
         let (mut killed, mut step, mut idle) = (0, 0_u32, 0);
         // The first consumer dies for good in the middle: the others take over what it left.
         while idle < 60 {
-            for consumer in 0..3 {
-                let Some((reader, plan)) = readers[consumer].as_mut() else { continue };
+            for (consumer, slot) in readers.iter_mut().enumerate() {
+                let Some((reader, plan)) = slot.as_mut() else { continue };
                 step += 1;
                 let (mut ids, mut position, mut number) = (Vec::new(), None, 0);
                 loop {
@@ -236,14 +236,11 @@ fn three_consumers_that_are_killed_leave_no_entry_behind() {
                     continue;
                 }
                 killed += 1;
-                let plan = if killed == kills {
-                    readers[consumer] = None;
+                if killed == kills {
+                    *slot = None;
                     continue;
-                } else {
-                    plan
-                };
-                let reader = open(&**plan, store.position.clone()).await.unwrap();
-                readers[consumer].as_mut().unwrap().0 = reader;
+                }
+                *reader = open(&**plan, store.position.clone()).await.unwrap();
             }
         }
         assert_eq!(killed, kills);
