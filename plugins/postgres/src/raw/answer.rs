@@ -93,12 +93,6 @@ pub(super) fn error_response(doing: &str, body: &[u8]) -> Error {
     error::from_server(doing, &answer)
 }
 
-/// Name and value of a ParameterStatus.
-pub(super) fn parameter(body: &[u8]) -> Result<(String, String)> {
-    let mut input = Fields(body);
-    Ok((text(input.until_nul()?)?, text(input.until_nul()?)?))
-}
-
 /// A message's contents, in order.
 pub(super) struct Fields<'a>(pub &'a [u8]);
 

@@ -4,10 +4,7 @@ use std::{
 };
 
 use hub_plugin_api::{Canceller, Error, ErrorKind, Result};
-use postgres_protocol::message::{
-    backend,
-    frontend::{self, CopyData},
-};
+use postgres_protocol::message::{backend, frontend::CopyData};
 
 use super::{answer, send::Sender, session::RawSession};
 use crate::error;
@@ -35,15 +32,7 @@ impl CopyOut {
         }
     }
 
-    /// As [`CopyOut::poll_wait`]. May be dropped and asked again.
-    ///
-    /// # Errors
-    /// As [`CopyOut::poll_wait`].
-    pub async fn wait(&mut self) -> Result<bool> {
-        poll_fn(|context| self.poll_wait(context)).await
-    }
-
-    /// The next data that has come whole, where it lies in the buffer; `None` when [`CopyOut::wait`] is to be asked.
+    /// The next data that has come whole, where it lies in the buffer; `None` when [`CopyOut::poll_wait`] is to be asked.
     ///
     /// # Errors
     /// [`ErrorKind::Protocol`] when a message is not as documented.
@@ -91,36 +80,9 @@ impl CopyBoth {
         self.0.take()
     }
 
-    /// Sends data. When it is dropped half-way, the rest goes out with the next.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Network`] when the connection is gone.
-    pub async fn send(&self, payload: &[u8]) -> Result<()> {
-        self.sender().send(payload).await
-    }
-
     /// Sends from another task while nobody reads here.
     pub fn sender(&self) -> CopySender {
         CopySender(self.0.session.sender.clone())
-    }
-
-    /// Ends the stream from this side; what still comes is dropped.
-    ///
-    /// # Errors
-    /// As the server answers, and when the connection is gone.
-    pub async fn finish(mut self) -> Result<RawSession> {
-        const ENDING: &str = "Could not end the stream";
-        let sender = self.0.session.sender.clone();
-        let done = |out: &mut _| {
-            frontend::copy_done(out);
-            Ok(())
-        };
-        sender.send(done).await.map_err(|error| error::from_socket(ENDING, &error))?;
-        while self.0.session.is_busy() {
-            poll_fn(|context| self.0.poll_data(context)).await?;
-            while self.0.take()?.is_some() {}
-        }
-        Ok(self.0.session)
     }
 
     /// Ends on the server what is under way.

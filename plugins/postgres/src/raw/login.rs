@@ -20,15 +20,6 @@ use super::{
 };
 use crate::{config::Settings, error};
 
-/// What the server tells at the beginning of a session.
-#[derive(Debug, Default)]
-pub(super) struct Greeting {
-    /// Process and secret, for cancel requests.
-    pub key: (i32, i32),
-    /// Name and value.
-    pub parameters: Vec<(String, String)>,
-}
-
 /// What a login can be bound to.
 pub(super) enum Binding {
     /// No TLS.
@@ -62,10 +53,11 @@ pub(super) struct Login<'a> {
 }
 
 impl Login<'_> {
-    /// Logs in, and waits until the session takes statements.
-    pub(super) async fn run(mut self) -> Result<Greeting> {
+    /// Logs in, and waits until the session takes statements. Returns what the server gave for cancel requests: process
+    /// and secret.
+    pub(super) async fn run(mut self) -> Result<(i32, i32)> {
         self.startup().await?;
-        let mut greeting = Greeting::default();
+        let mut key = (0, 0);
         let mut scram = None;
         loop {
             let (tag, body) = self.next().await?;
@@ -75,11 +67,10 @@ impl Login<'_> {
                     let step = fields.int()?;
                     self.authenticate(step, fields.0, &mut scram).await?;
                 }
-                backend::BACKEND_KEY_DATA_TAG => greeting.key = (fields.int()?, fields.int()?),
-                backend::PARAMETER_STATUS_TAG => greeting.parameters.push(answer::parameter(&body)?),
+                backend::BACKEND_KEY_DATA_TAG => key = (fields.int()?, fields.int()?),
                 backend::ERROR_RESPONSE_TAG => return Err(answer::error_response(self.doing, &body)),
-                backend::READY_FOR_QUERY_TAG => return Ok(greeting),
-                backend::NOTICE_RESPONSE_TAG => {}
+                backend::READY_FOR_QUERY_TAG => return Ok(key),
+                backend::NOTICE_RESPONSE_TAG | backend::PARAMETER_STATUS_TAG => {}
                 tag => return Err(answer::unexpected(tag, "during the login")),
             }
         }

@@ -40,7 +40,6 @@ pub struct RawSession {
     pub(super) receiver: Receiver,
     pub(super) sender: Sender,
     cancel: Cancel,
-    parameters: Vec<(String, String)>,
     /// From a statement's start until the server is ready for the next.
     busy: bool,
     /// What the server answered, until it is ready again and the error can be told.
@@ -83,21 +82,15 @@ impl RawSession {
         let (mut receiver, sender) = (Receiver::new(read), Sender::new(write));
         let login =
             Login { settings, password, mode, binding, doing, receiver: &mut receiver, sender: &sender };
-        let greeting = login.run().await?;
+        let key = login.run().await?;
         Ok(Self {
             receiver,
             sender,
-            cancel: Cancel::new(settings, tls, endpoint, greeting.key),
-            parameters: greeting.parameters,
+            cancel: Cancel::new(settings, tls, endpoint, key),
             busy: false,
             failure: None,
             doing: String::new(),
         })
-    }
-
-    /// What the server says of itself: `server_version`, `TimeZone` and the like.
-    pub fn parameter(&self, name: &str) -> Option<&str> {
-        self.parameters.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
     /// Runs statements whose rows nobody wants.
@@ -219,13 +212,10 @@ impl RawSession {
                 continue;
             };
             match message.tag {
-                backend::NOTICE_RESPONSE_TAG | backend::NOTIFICATION_RESPONSE_TAG => {
+                backend::NOTICE_RESPONSE_TAG
+                | backend::NOTIFICATION_RESPONSE_TAG
+                | backend::PARAMETER_STATUS_TAG => {
                     self.receiver.take(message);
-                }
-                backend::PARAMETER_STATUS_TAG => {
-                    let (name, value) = answer::parameter(self.receiver.take(message))?;
-                    self.parameters.retain(|(known, _)| *known != name);
-                    self.parameters.push((name, value));
                 }
                 backend::ERROR_RESPONSE_TAG => {
                     let error = answer::error_response(&self.doing, self.receiver.take(message));

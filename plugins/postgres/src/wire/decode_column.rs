@@ -153,10 +153,6 @@ impl ColumnDecoder {
         Ok(Self { name: name.to_owned(), values, nulls: NullBufferBuilder::new(0), is_item })
     }
 
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
     pub(super) fn append_null(&mut self) {
         self.nulls.append_null();
         match &mut self.values {
