@@ -83,8 +83,12 @@ fn random_changes(connector: &str, variable: &str, server_id: u32) {
         changes: if hub.environment.full { 100_000 } else { 10_000 },
         kills: times,
         faults: vec![
-            Fault::new("the way to the source was cut", times, || drop(from_way.cut())),
-            Fault::new("the way to the destination was cut", times, || drop(to_way.cut())),
+            Fault::new("the way to the source was cut", times, || {
+                from_way.cut();
+            }),
+            Fault::new("the way to the destination was cut", times, || {
+                to_way.cut();
+            }),
         ],
         samples: 100,
     });
