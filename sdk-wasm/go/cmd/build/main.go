@@ -37,6 +37,10 @@ func main() {
 }
 
 func build(out, pkg string, command bool) error {
+	// What lies there already is not linked again when it is up to date, and what is added below would be there twice.
+	if err := os.Remove(out); err != nil && !os.IsNotExist(err) {
+		return err
+	}
 	arguments := []string{"build", "-o", out, "-ldflags=-s -w"}
 	if !command {
 		arguments = []string{"build", "-o", out, "-buildmode=c-shared", "-ldflags=-s -w -checklinkname=0"}
