@@ -418,7 +418,7 @@ mod tests {
             ),
             (
                 "{\"a\":1,\"a\":2}",
-                "Line 1 of the program is not a JSON object: the field `a` is there twice at line 1 column 14",
+                "Line 1 of the program is not a JSON object: the field `a` is there twice at line 1 column 13",
             ),
         ] {
             assert_eq!(all(text).unwrap_err().message, message);

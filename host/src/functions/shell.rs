@@ -167,7 +167,9 @@ mod tests {
         assert!(memory.memory_growing(0, 60, None).unwrap());
         assert!(memory.memory_growing(0, 20, None).unwrap(), "a second memory");
         assert!(memory.table_growing(0, 1, None).unwrap());
-        assert!(!memory.refused && memory.table_growing(1, 3, None).is_err() && memory.refused);
+        assert!(!memory.refused);
+        assert!(memory.table_growing(1, 3, None).is_err());
+        assert!(memory.refused);
         assert!(memory.memory_growing(0, usize::MAX, None).is_err());
     }
 }

@@ -100,7 +100,10 @@ async fn reach(settings: &Settings) -> CheckStep {
                 "Check the name of the host and the network in between"
             };
             let error = error::from_io(&format!("Could not reach {place}"), &failure);
-            CheckStep::failed(NETWORK, &error.with_field(if refused { "port" } else { "host" }).with_hint(hint))
+            CheckStep::failed(
+                NETWORK,
+                &error.with_field(if refused { "port" } else { "host" }).with_hint(hint),
+            )
         }
         Err(_) => {
             let message = format!("{place} did not answer within {} ms", settings.connect_timeout_ms);
@@ -121,11 +124,14 @@ async fn log_in(settings: &Settings, context: &Context, report: &mut Report<'_>)
         (Some(false), _) => CheckStep::warning(TLS, "The server offers no TLS: whatever is sent can be read")
             .with_field("tls_mode")
             .with_hint("Give the server a certificate; TLS mode `required` then makes sure of it"),
-        _ => CheckStep::passed(TLS, match settings.tls_mode {
-            TlsMode::VerifyIdentity => "The server speaks TLS, and is who it says",
-            TlsMode::VerifyCa => "The server speaks TLS, with a certificate of a trusted authority",
-            _ => "The server speaks TLS; its certificate is not checked",
-        }),
+        _ => CheckStep::passed(
+            TLS,
+            match settings.tls_mode {
+                TlsMode::VerifyIdentity => "The server speaks TLS, and is who it says",
+                TlsMode::VerifyCa => "The server speaks TLS, with a certificate of a trusted authority",
+                _ => "The server speaks TLS; its certificate is not checked",
+            },
+        ),
     };
     let passed = CheckStep::passed(AUTHENTICATION, format!("`{}` is logged in", settings.username));
     match Session::open(settings, context).await {

@@ -7,6 +7,9 @@ use mysql_async::{DriverError, IoError};
 
 use crate::config::{Settings, TlsMode};
 
+/// The code of a statement that would change data in a read-only session (ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION).
+pub const READ_ONLY_SESSION: &str = "1792";
+
 /// The kind of an error number (MySQL manual, "Server Error Message Reference"; MariaDB knowledge base, "MariaDB Error
 /// Codes"). SQLSTATE decides where the number is not known.
 pub fn kind_of(code: u16, sqlstate: &str) -> ErrorKind {

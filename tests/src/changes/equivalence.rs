@@ -82,7 +82,8 @@ pub fn equivalence(mut it: Equivalence<'_>) -> Outcome {
         let at = next.peek().map_or(u64::MAX, |(at, _)| at * wanted / 1000);
         // The workload goes on while a fault strikes, and waits for the program to get over it.
         pace.allowed.store(at.saturating_add(wanted / 50 + 1), Ordering::Relaxed);
-        let is_time = pace.done.load(Ordering::Relaxed) >= at && before.is_none_or(|before| sampler.last() > before);
+        let is_time =
+            pace.done.load(Ordering::Relaxed) >= at && before.is_none_or(|before| sampler.last() > before);
         if let Some((_, index)) = next.next_if(|_| is_time || worker.is_finished()) {
             println!("{} after {} changes", it.faults[*index].name, pace.done.load(Ordering::Relaxed));
             before = Some(sampler.last());

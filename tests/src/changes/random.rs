@@ -21,7 +21,7 @@ impl Random {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -30,7 +30,7 @@ impl Random {
 
     /// One below `most`, which is not 0.
     pub fn below(&mut self, most: u64) -> u64 {
-        (self.next() >> 11) % most
+        (self.number() >> 11) % most
     }
 
     /// One from `low` to `high`, both included.

@@ -10,7 +10,7 @@ use std::{
 use super::{
     Holder, Mode, NoServer, Server,
     mysql::{PASSWORD, accounts, arguments, certificate, durability, ready},
-    process::{free_port, run},
+    process::free_port,
     suites::{Root, Wanted},
     user::User,
 };

@@ -92,7 +92,8 @@ impl From<std::io::Error> for NoServer {
 type Start = fn(Mode) -> Result<Server, NoServer>;
 
 /// Every server that can be started, by the name of its tests' area.
-const SERVERS: &[(&str, Start)] = &[("mysql", mysql::start_area), ("postgres", postgres::start), ("redis", redis::start)];
+const SERVERS: &[(&str, Start)] =
+    &[("mysql", mysql::start_area), ("postgres", postgres::start), ("redis", redis::start)];
 
 /// The names that [`start`] takes.
 pub fn names() -> impl Iterator<Item = &'static str> {

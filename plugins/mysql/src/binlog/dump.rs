@@ -205,8 +205,10 @@ fn refine(error: Error) -> Error {
             "What was to be read next is gone from the log: read everything again with `--from-scratch`, and keep \
              logs longer with `binlog_expire_logs_seconds`",
         ),
-        ErrorKind::PermissionDenied => {
-            error.with_hint("Run GRANT REPLICATION SLAVE ON *.* TO the account")
+        // The session is open already, so a denied access (1045) is about the right, not about who asks.
+        ErrorKind::PermissionDenied | ErrorKind::Authentication => {
+            Error { kind: ErrorKind::PermissionDenied, ..error }
+                .with_hint("Run GRANT REPLICATION SLAVE ON *.* TO the account")
         }
         _ => error,
     }

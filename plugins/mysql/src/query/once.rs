@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     config::Settings,
+    error,
     sql::{read::Selection, statement::StatementText},
 };
 
@@ -32,8 +33,13 @@ pub async fn read_once(
     let text = StatementText::parse(statement)?.with_parameters(&values)?;
     let mut session = open_now(settings, context, options.lock_timeout_ms).await?;
     if !text.is_query() {
-        let described = session.describe(text.as_str(), "The server refuses the statement").await;
-        if described.map_err(|error| error.with_field("statement"))?.columns.is_empty() {
+        let changes = match session.describe(text.as_str(), "The server refuses the statement").await {
+            Ok(described) => described.columns.is_empty(),
+            // MariaDB refuses already to prepare what a read-only session may not do.
+            Err(error) if error.code.as_deref() == Some(error::READ_ONLY_SESSION) => true,
+            Err(error) => return Err(error.with_field("statement")),
+        };
+        if changes {
             return change(settings, context, &text).await;
         }
     }

@@ -111,7 +111,7 @@ impl ColumnPlan {
     }
 
     /// What is made of the text in a file.
-    pub(super) fn from_text(&self) -> Option<&'static str> {
+    pub(super) fn text_reader(&self) -> Option<&'static str> {
         match self.target.server_type {
             Some(ServerType::Bit(_)) if !self.is_bytes() => Some("CAST(@v AS UNSIGNED)"),
             Some(ServerType::Bytes | ServerType::Geometry | ServerType::Vector | ServerType::Bit(_)) => {

@@ -272,7 +272,7 @@ impl Builder<'_> {
             }
         }
         let written =
-            plan.iter().map(|way| WrittenColumn { name: way.name.clone(), from_text: way.from_text() });
+            plan.iter().map(|way| WrittenColumn { name: way.name.clone(), from_text: way.text_reader() });
         Ok(Shape { schema_id, destination, written: written.collect(), plan, key, ..Shape::default() })
     }
 

@@ -41,7 +41,9 @@ impl Lane {
                 session.run("START TRANSACTION", &doing).await?;
                 session.run(&take, &doing).await?;
             }
-            other => drop(other?),
+            other => {
+                other?;
+            }
         }
         let row = session.ask(&sql::lane(&table, &quoted, request.lane), &doing).await?;
         session.run("COMMIT", &doing).await?;

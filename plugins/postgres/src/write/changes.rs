@@ -75,7 +75,9 @@ impl PostgresWriter {
     async fn bisect_changes(&mut self, parts: &[Part], places: &[Place]) -> Result<()> {
         let mut halves = Halves::of_refused(places.len());
         while let Some(range) = halves.next() {
-            let Err(refusal) = self.try_changes(&cut(parts, &places[range.clone()]), false).await? else { continue };
+            let Err(refusal) = self.try_changes(&cut(parts, &places[range.clone()]), false).await? else {
+                continue;
+            };
             if let Some(change) = halves.refused(range) {
                 let (part, place) = places[change];
                 self.rejected.push(RejectedRow {
