@@ -8,8 +8,7 @@ async fn steps(server: &Server, strategy: &str, options: Config) -> Vec<CheckSte
     let (reporter, steps) = CheckReporter::collecting();
     let request = CheckRequest { strategy: strategy.into(), options };
     server.connection().await.check(&request, &reporter).await.unwrap();
-    let steps = steps.lock().unwrap().clone();
-    steps
+    std::mem::take(&mut *steps.lock().unwrap())
 }
 
 fn failed(steps: &[CheckStep]) -> &CheckStep {

@@ -78,15 +78,18 @@ pub fn equivalence(mut it: Equivalence<'_>) -> Outcome {
     let mut next = moments.iter().peekable();
     // What had arrived when the last fault struck.
     let mut before: Option<u64> = None;
+    // How many changes there were by then: there must be more, or nothing could arrive.
+    let mut struck = 0;
     while !worker.is_finished() || next.peek().is_some() {
         let at = next.peek().map_or(u64::MAX, |(at, _)| at * wanted / 1000);
         // The workload goes on while a fault strikes, and waits for the program to get over it.
-        pace.allowed.store(at.saturating_add(wanted / 50 + 1), Ordering::Relaxed);
+        pace.allowed.store(at.max(struck).saturating_add(wanted / 50 + 1), Ordering::Relaxed);
         let is_time =
             pace.done.load(Ordering::Relaxed) >= at && before.is_none_or(|before| sampler.last() > before);
         if let Some((_, index)) = next.next_if(|_| is_time || worker.is_finished()) {
             println!("{} after {} changes", it.faults[*index].name, pace.done.load(Ordering::Relaxed));
             before = Some(sampler.last());
+            struck = pace.done.load(Ordering::Relaxed);
             if *index == kill {
                 runner.running = None;
             } else {
