@@ -93,7 +93,17 @@ type Start = fn(Mode) -> Result<Server, NoServer>;
 
 /// Every server that can be started, by the name of its tests' area.
 const SERVERS: &[(&str, Start)] =
-    &[("mysql", mysql::start_area), ("postgres", postgres::start), ("redis", redis::start)];
+    &[("mysql", mysql::start_area), ("postgres", postgres::start), ("redis", redis::start_area)];
+
+/// These servers, and PostgreSQL as the other end. The tests that move rows between databases skip themselves without it.
+fn beside_postgres(mut servers: Vec<Server>, mode: Mode) -> Result<Server, NoServer> {
+    match postgres::start(mode) {
+        Ok(server) => servers.push(server),
+        Err(NoServer::Missing(reason)) => eprintln!("No PostgreSQL server: {reason}"),
+        Err(broken) => return Err(broken),
+    }
+    Ok(Server::all_of(servers))
+}
 
 /// The names that [`start`] takes.
 pub fn names() -> impl Iterator<Item = &'static str> {

@@ -45,14 +45,7 @@ const PACKAGES: Wanted<'static> = Wanted {
 
 /// Everything that the tests of the area need: MySQL, two versions of MariaDB, and PostgreSQL as the other end.
 pub(super) fn start_area(mode: Mode) -> Result<Server, NoServer> {
-    let mut servers = vec![start(mode)?, mariadb::start(mode)?];
-    // The tests that move rows between databases skip themselves without it.
-    match super::postgres::start(mode) {
-        Ok(server) => servers.push(server),
-        Err(NoServer::Missing(reason)) => eprintln!("No PostgreSQL server: {reason}"),
-        Err(broken) => return Err(broken),
-    }
-    Ok(Server::all_of(servers))
+    super::beside_postgres(vec![start(mode)?, mariadb::start(mode)?], mode)
 }
 
 /// Only MySQL.

@@ -37,7 +37,12 @@ const CLUSTER_PORTS: &str = "HUB_TEST_REDIS_CLUSTER_PORTS";
 const PASSWORD: &str = "only-for-tests";
 const NODES: usize = 6;
 
-pub(super) fn start(mode: Mode) -> Result<Server, NoServer> {
+/// Everything that the tests of the area need: Redis in each deployment, and PostgreSQL as the other end.
+pub(super) fn start_area(mode: Mode) -> Result<Server, NoServer> {
+    super::beside_postgres(vec![start(mode)?], mode)
+}
+
+fn start(mode: Mode) -> Result<Server, NoServer> {
     if let Ok(url) = env::var(URL) {
         let password = url.rsplit_once('@').and_then(|(login, _)| login.rsplit_once(':'));
         let password = password.map(|(_, password)| password.to_owned()).unwrap_or_default();
