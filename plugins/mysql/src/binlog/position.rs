@@ -21,8 +21,8 @@ pub struct LogPosition {
     /// What was seen, where the server counts transactions: valid on every server that has them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gtids: Option<String>,
-    /// How many changes came before.
-    #[serde(default)]
+    /// How many changes came before: the number of the last one, `__seq`.
+    #[serde(default, rename = "seq")]
     pub changes: u64,
     /// How many changes of tables' definitions came before.
     #[serde(default)]
