@@ -116,8 +116,7 @@ fn three_consumers_of_a_group_are_killed_also_between_commit_and_acknowledgement
 
     // The third consumer is dead for good: the others take over what it left.
     let runs: Vec<_> = files[..2].iter().map(|file| hub.spawn(file)).collect();
-    let distinct = "select count(distinct n) from (select n from jobs0 union all select n from jobs1 union all select n from jobs2) all_of_them";
-    wait_until("every entry is at a destination", || database.number(distinct) == entries);
+    wait_until("every entry is at a destination", || distinct(&database) == entries);
     wait_until("none is left pending", || redis.ask(&["XPENDING", "jobs", "g"]).list()[0].number() == 0);
     for run in runs {
         run.signal("TERM");
@@ -127,4 +126,16 @@ fn three_consumers_of_a_group_are_killed_also_between_commit_and_acknowledgement
     println!("{kills} kills: {twice} of {entries} entries are at two destinations");
     // At least once: what a consumer had committed and not acknowledged may be at another one too.
     assert!(twice <= pending.unsigned_abs(), "{twice} of {pending}");
+}
+
+/// Different entries at the three destinations. A consumer that was given nothing has made no table.
+fn distinct(database: &Database) -> u64 {
+    let is_there = |one: &i32| {
+        database.number(&format!("select count(*) from pg_tables where tablename = 'jobs{one}'")) == 1
+    };
+    let tables: Vec<_> = (0..3).filter(is_there).map(|one| format!("select n from jobs{one}")).collect();
+    if tables.is_empty() {
+        return 0;
+    }
+    database.number(&format!("select count(distinct n) from ({}) all_of_them", tables.join(" union all ")))
 }
