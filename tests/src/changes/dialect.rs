@@ -69,6 +69,11 @@ pub trait Dialect: Send + Sync {
     /// Empties a table.
     fn truncate(&self, table: &str) -> String;
 
+    /// How many changes that is, of a table with so many rows.
+    fn changes_of_truncate(&self, _rows: u64) -> u64 {
+        1
+    }
+
     /// A query with one row: the state of a table as [`super::TableState`] writes it.
     fn state(&self, table: &str) -> String;
 

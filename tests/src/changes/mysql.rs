@@ -142,6 +142,10 @@ impl Dialect for MySql {
         format!("delete from {table}")
     }
 
+    fn changes_of_truncate(&self, rows: u64) -> u64 {
+        rows
+    }
+
     fn state(&self, table: &str) -> String {
         let product = |of: &str| format!("coalesce(sum(cast(id as decimal(30)) * {of}), 0)");
         format!(
