@@ -123,7 +123,10 @@ impl Server {
     fn tool(&self) -> Outcome<String> {
         let version = Command::new(self.programs.join(self.tool_name())).arg("--version").output()?;
         let version = String::from_utf8_lossy(&version.stdout).trim().to_owned();
-        if version.contains("MariaDB") == (self.id == "mysql") {
+        // MariaDB's tools name their vendor in their own name, or in the version.
+        let program = version.split_whitespace().next().and_then(|path| path.rsplit('/').next());
+        let is_mariadb = version.contains("MariaDB") || program.is_some_and(|name| name.contains("mariadb"));
+        if is_mariadb == (self.id == "mysql") {
             return Err(format!("The reference is the other vendor's: {version}").into());
         }
         Ok(version)
