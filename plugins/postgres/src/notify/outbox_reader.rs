@@ -13,7 +13,7 @@ use hub_plugin_api::{
 };
 use serde::{Deserialize, Serialize};
 use tokio::time;
-use tokio_postgres::types::{FromSql, ToSql, Type};
+use tokio_postgres::types::ToSql;
 
 use super::{
     gaps::{Gap, Gaps},
@@ -30,7 +30,7 @@ use crate::{
         notify as sql,
         read::{Selection, inner_column, select},
     },
-    wire::decode::RowDecoder,
+    wire::{decode::RowDecoder, field::FieldBytes},
 };
 
 /// The version of positions.
@@ -260,8 +260,8 @@ impl OutboxReader {
         session.set_busy(true);
         while let Some(row) = poll_fn(|context| rows.as_mut().poll_next(context)).await {
             let row = row.map_err(failed)?;
-            let field = |index| row.try_get::<_, Option<Raw<'_>>>(index).map_err(failed);
-            let fields = (0..row.len()).map(|index| Ok(field(index)?.map(|Raw(bytes)| bytes)));
+            let field = |index| row.try_get::<_, Option<FieldBytes<'_>>>(index).map_err(failed);
+            let fields = (0..row.len()).map(|index| Ok(field(index)?.map(|FieldBytes(bytes)| bytes)));
             let fields: Vec<Option<&[u8]>> = fields.collect::<Result<_>>()?;
             let value = whole_number(fields.get(key).copied().flatten())?;
             let is_full = decoder.rows() as u64 >= self.budgets.max_batch_rows
@@ -353,17 +353,4 @@ fn whole_number(bytes: Option<&[u8]>) -> Result<i64> {
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// A field's bytes as they are.
-struct Raw<'a>(&'a [u8]);
-
-impl<'a> FromSql<'a> for Raw<'a> {
-    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
-        Ok(Self(raw))
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
-    }
 }

@@ -7,10 +7,7 @@ use std::{
 
 use futures_util::Stream;
 use hub_plugin_api::{Canceller, Error, Result};
-use tokio_postgres::{
-    RowStream,
-    types::{FromSql, Type},
-};
+use tokio_postgres::RowStream;
 
 use super::{collector::Collector, prepare::refused};
 use crate::{
@@ -18,7 +15,10 @@ use crate::{
     error,
     raw::{CopyOut, RawSession},
     sql::read,
-    wire::decode_copy::{CopyFrames, Tuple},
+    wire::{
+        decode_copy::{CopyFrames, Tuple},
+        field::FieldBytes,
+    },
 };
 
 const READING: &str = "Could not read the rows";
@@ -113,9 +113,9 @@ fn poll_driver(
         collector.note_first_row();
         let Some(row) = ready!(rows.as_mut().poll_next(context)) else { return Poll::Ready(Ok(false)) };
         let row = row.map_err(failed)?;
-        let field = |index| row.try_get::<_, Option<Raw<'_>>>(index).map_err(failed);
+        let field = |index| row.try_get::<_, Option<FieldBytes<'_>>>(index).map_err(failed);
         let fields: Vec<_> = (0..row.len()).map(field).collect::<Result<_>>()?;
-        let fields: Vec<_> = fields.into_iter().map(|field| field.map(|Raw(bytes)| bytes)).collect();
+        let fields: Vec<_> = fields.into_iter().map(|field| field.map(|FieldBytes(bytes)| bytes)).collect();
         collector.take_row(&fields)?;
     }
     Poll::Ready(Ok(true))
@@ -136,18 +136,5 @@ impl<'a> Fields<'a> {
             Self::Tuple(tuple) => tuple.field(index),
             Self::List(fields) => fields.get(index).copied().flatten(),
         }
-    }
-}
-
-/// A field's bytes as they are.
-struct Raw<'a>(&'a [u8]);
-
-impl<'a> FromSql<'a> for Raw<'a> {
-    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
-        Ok(Self(raw))
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
     }
 }

@@ -7,11 +7,11 @@ use futures_util::future::try_join_all;
 use hub_plugin_api::{Error, ErrorKind, Result};
 use tokio_postgres::{
     Statement,
-    types::{FromSql, IsNull, ToSql, Type, to_sql_checked},
+    types::{IsNull, ToSql, Type, to_sql_checked},
 };
 
 use super::{message::Value, table::TableColumn};
-use crate::{connection::Session, error, sql::wal, types::Cast};
+use crate::{connection::Session, error, sql::wal, types::Cast, wire::field::FieldBytes};
 
 /// Values that are under way to the server at a time.
 const TOGETHER: usize = 256;
@@ -122,7 +122,7 @@ impl Converter {
                 let statement = &statement;
                 async move {
                     let row = session.client().query_one(statement, &[bytes]).await?;
-                    row.try_get::<_, RawResult>(0).map(|result| result.0)
+                    row.try_get::<_, FieldBytes<'_>>(0).map(|FieldBytes(bytes)| bytes.to_vec())
                 }
             });
             converted.extend(session.work(try_join_all(queries)).await.map_err(failed)?);
@@ -155,17 +155,4 @@ impl ToSql for RawParameter<'_> {
     }
 
     to_sql_checked!();
-}
-
-/// A value's bytes as they come.
-struct RawResult(Vec<u8>);
-
-impl<'a> FromSql<'a> for RawResult {
-    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
-        Ok(Self(raw.to_vec()))
-    }
-
-    fn accepts(_: &Type) -> bool {
-        true
-    }
 }

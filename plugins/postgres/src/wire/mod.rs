@@ -13,4 +13,5 @@ pub(crate) mod encode_plan;
 mod encode_put;
 pub(crate) mod encode_target;
 mod encode_time;
+pub(crate) mod field;
 mod input;
