@@ -17,6 +17,7 @@ mod manifest;
 mod parameter;
 mod plan;
 mod position;
+pub mod settle;
 pub mod simple;
 mod stream;
 #[cfg(feature = "testing")]

@@ -2,15 +2,16 @@
 
 use std::{path::PathBuf, process::Stdio, time::Instant};
 
-use crate::{Failure, Outcome, cargo, failed, no_arguments};
+use crate::{Failure, Outcome, cargo, check_features, failed, no_arguments};
 
 type Step = fn() -> Outcome;
 
 pub(crate) fn run(arguments: &[String]) -> Outcome {
     no_arguments("check", arguments)?;
     // Every step runs, so that one call shows all there is to mend.
-    let steps: [(&str, Step); 4] = [
+    let steps: [(&str, Step); 5] = [
         ("format", format),
+        ("features", check_features::run),
         ("lints", lints),
         ("documentation", documentation),
         ("dependencies", dependencies),

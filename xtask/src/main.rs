@@ -5,6 +5,7 @@
 mod bench;
 mod cargo;
 mod check;
+mod check_features;
 mod demo;
 mod dist;
 mod guests;

@@ -3,12 +3,10 @@
 mod cell;
 mod changes;
 mod fits;
-mod halves;
 mod json;
 mod options;
 mod replace;
 mod rows;
-mod segment;
 mod settle;
 mod table;
 mod template;

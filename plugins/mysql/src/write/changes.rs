@@ -7,14 +7,13 @@ use hub_plugin_api::{
     Error, ErrorKind, RejectedRow, Result,
     arrow::{array::RecordBatch, datatypes::Schema},
     changes::{self, Changes, Input, Moves, Run, Step, fold},
+    settle::{Halves, RowPlace, Segment},
     types::META_KEY,
 };
 
 use super::{
     cell::ColumnPlan,
-    halves::Halves,
     rows::{self, STATEMENT_BYTES},
-    segment::{RowPlace, Segment},
     settle::{KEEP, PutRow, Refusal, SAVE, UNDO},
     table::Shape,
     writer::TableWriter,

@@ -1,12 +1,13 @@
 //! How rows that wait become settled: taken by the server, put off for a foreign key, or refused one by one.
 
 use bytes::Bytes;
-use hub_plugin_api::{Error, ErrorKind, RejectedRow, Result, WriteMode};
+use hub_plugin_api::{
+    Error, ErrorKind, RejectedRow, Result, WriteMode,
+    settle::{Halves, RowPlace, Segment},
+};
 
 use super::{
-    halves::Halves,
     rows::{self, BadRow, STATEMENT_BYTES},
-    segment::{RowPlace, Segment},
     table::Shape,
     writer::TableWriter,
 };

@@ -6,12 +6,12 @@ use hub_plugin_api::{
     Canceller, CommitToken, Context, Error, ErrorKind, FlushReport, Guarantee, RejectedRow, Result, Rows,
     StreamId, StreamSchema, WriteMode, Writer, WriterRequest, WriterStart, async_trait,
     changes::{Changes, Op},
+    settle::{Chunk, Segment},
 };
 
 use super::{
     options::{Load, WriteOptions, check_name},
     replace::Staging,
-    segment::{Chunk, Segment},
     table::{Builder, Shape},
     template::{self, Statements, Template},
     token::Lane,

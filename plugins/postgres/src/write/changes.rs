@@ -7,14 +7,13 @@ use hub_plugin_api::{
     Error, ErrorKind, RejectedRow, Result,
     arrow::{array::RecordBatch, datatypes::Schema},
     changes::{self, Changes, Folded, Input, Moves, Run, Step, fold},
+    settle::{Halves, RowPlace, Segment},
     types::META_KEY,
 };
 
 use super::{
     bound::BoundRow,
     copy::CopyRows,
-    halves::Halves,
-    segment::{RowPlace, Segment},
     settle::{KEEP, Refusal, SAVE, UNDO, reason},
     table::Shape,
     writer::{PostgresWriter, sending},

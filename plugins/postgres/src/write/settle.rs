@@ -1,12 +1,13 @@
 //! How sent rows become settled: taken by the server, put off for a foreign key, or refused one by one.
 
-use hub_plugin_api::{Error, ErrorKind, RejectedRow, Result, WriteMode};
+use hub_plugin_api::{
+    Error, ErrorKind, RejectedRow, Result, WriteMode,
+    settle::{Chunk, Halves, RowPlace, Segment},
+};
 use tokio_postgres::error::SqlState;
 
 use super::{
     copy::CopyRows,
-    halves::Halves,
-    segment::{Chunk, RowPlace, Segment},
     writer::{Open, PostgresWriter, Table, sending},
 };
 use crate::{sql, wire::encode::CellError, wire::encode_plan::ColumnPlan};

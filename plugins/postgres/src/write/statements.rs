@@ -10,6 +10,7 @@ use hub_plugin_api::{
         datatypes::{Field, Schema},
     },
     changes::{self, Changes, Op},
+    settle::{RowPlace, Segment},
     types::Column,
 };
 use tokio_postgres::{Client, Statement};
@@ -17,7 +18,6 @@ use tokio_postgres::{Client, Statement};
 use super::{
     bound::BoundRow,
     options::TemplateOption,
-    segment::{RowPlace, Segment},
     settle::Refusal,
     template::{Placeholder, Template},
 };

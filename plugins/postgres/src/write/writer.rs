@@ -6,13 +6,13 @@ use hub_plugin_api::{
     CommitToken, Context, Error, ErrorKind, FlushReport, Guarantee, RejectedRow, Result, Rows, StreamId,
     StreamSchema, WriteMode, Writer, WriterRequest, WriterStart, async_trait,
     changes::{Changes, Op},
+    settle::{Chunk, Segment},
 };
 
 use super::{
     copy::CopyRows,
     options::WriteOptions,
     replace::Staging,
-    segment::{Chunk, Segment},
     statements::{self, Statements},
     table::{Builder, Shape},
     template::Template,

@@ -1,31 +1,36 @@
 use std::ops::Range;
 
 /// Finds what is refused among rows that are taken or refused together: by halves, in the order of the rows.
-pub(super) struct Halves {
+#[derive(Debug)]
+pub struct Halves {
     /// The last is the next.
     open: Vec<Range<usize>>,
 }
 
 impl Halves {
     /// Begins with all of `count` rows.
-    pub(super) fn of(count: usize) -> Self {
+    pub fn of(count: usize) -> Self {
         Self { open: std::iter::once(0..count).filter(|all| !all.is_empty()).collect() }
     }
 
     /// Begins with the halves of `count` rows that were refused together.
-    pub(super) fn of_refused(count: usize) -> Self {
+    pub fn of_refused(count: usize) -> Self {
         let mut halves = Self { open: Vec::new() };
         halves.split(0..count);
         halves
     }
 
     /// The rows that are to be tried next, none of them tried on its own before.
-    pub(super) fn next(&mut self) -> Option<Range<usize>> {
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the answers given between two calls decide what comes next"
+    )]
+    pub fn next(&mut self) -> Option<Range<usize>> {
         self.open.pop()
     }
 
     /// Takes note that these rows were refused, and answers the one at fault when there is only one.
-    pub(super) fn refused(&mut self, rows: Range<usize>) -> Option<usize> {
+    pub fn refused(&mut self, rows: Range<usize>) -> Option<usize> {
         if rows.len() == 1 {
             return Some(rows.start);
         }
