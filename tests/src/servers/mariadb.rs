@@ -9,14 +9,17 @@ use std::{
 
 use super::{
     Holder, Mode, NoServer, Server,
-    mysql::{PASSWORD, accounts, arguments, certificate, durability, ready},
+    mysql::{accounts, arguments, certificate, durability},
+    mysql_server::{MySqlServer, Setup},
     process::free_port,
     suites::{Root, Wanted},
     user::User,
 };
 
+const PROGRAM: &str = "usr/sbin/mariadbd";
+
 /// One version, and the variables that say how to reach it.
-struct Version {
+pub(super) struct Version {
     packages: Wanted<'static>,
     url: &'static str,
     /// A folder with `mariadb` and `mariadb-binlog`.
@@ -59,7 +62,7 @@ const LEFT_OUT: &[&str] = &[
     "mysql-common",
 ];
 
-const LONG_TERM: Version = Version {
+pub(super) const LONG_TERM: Version = Version {
     packages: Wanted {
         folder: "mariadb-bookworm",
         suite: "bookworm",
@@ -72,7 +75,7 @@ const LONG_TERM: Version = Version {
     server_id: 201,
 };
 
-const NEWER: Version = Version {
+pub(super) const NEWER: Version = Version {
     packages: Wanted {
         folder: "mariadb-trixie",
         suite: "trixie",
@@ -98,6 +101,25 @@ fn start_version(version: &Version, mode: Mode) -> Result<Server, NoServer> {
             _process: None,
         });
     }
+    let server = server(version, mode, &[])?;
+    let scripts = server.home().join("programs");
+    let root = server.root();
+    let binlog = ["usr/bin/mariadb-binlog", "usr/bin/mysqlbinlog"];
+    let binlog = binlog.into_iter().find(|path| root.path(path).is_file()).unwrap_or(binlog[0]);
+    root.scripts(&scripts, &[("mariadb", "usr/bin/mariadb"), ("mariadb-binlog", binlog)])?;
+    let mut environment = vec![
+        (version.url.into(), server.url()),
+        (version.programs.into(), scripts.to_string_lossy().into_owned()),
+    ];
+    if let Some(authority) = server.authority() {
+        environment.push((version.authority.into(), authority.to_string_lossy().into_owned()));
+    }
+    let origin = server.origin();
+    Ok(Server { environment, origin, _process: Some(Holder::MySql(server)) })
+}
+
+/// A server that is told `settings` besides; they win.
+pub(super) fn server(version: &Version, mode: Mode, settings: &[&str]) -> Result<MySqlServer, NoServer> {
     let user = User::unprivileged("mysql");
     let root = Root::fetched(&version.packages, user)?;
     let directory = tempfile::Builder::new().prefix("hub-mariadb-").tempdir()?;
@@ -125,7 +147,7 @@ fn start_version(version: &Version, mode: Mode) -> Result<Server, NoServer> {
         }
         let script = data.with_extension("sql");
         File::create(&script)?.write_all(&tables)?;
-        let mut command = root.command(user, "usr/sbin/mariadbd")?;
+        let mut command = root.command(user, PROGRAM)?;
         command.args(&common).arg(format!("--datadir={}", data.display()));
         command.args(["--bootstrap", "--silent-startup", "--innodb-log-file-size=16M"]);
         let made = run_with_input(&mut command, &script);
@@ -134,37 +156,27 @@ fn start_version(version: &Version, mode: Mode) -> Result<Server, NoServer> {
     })?;
 
     let port = free_port()?;
-    let mut command = root.command(user, "usr/sbin/mariadbd")?;
-    command.args(&common).args(arguments(home, port, version.server_id));
-    command.arg(format!("--datadir={}", data.display()));
-    command.args(["--gtid-strict-mode=ON", "--log-slave-updates=ON", "--binlog-format=ROW"]);
-    command.args(durability(mode));
-    command.args(match mode {
+    let mut told = common.to_vec();
+    told.extend(arguments(home, port, version.server_id));
+    told.push(format!("--datadir={}", data.display()));
+    told.extend(
+        ["--gtid-strict-mode=ON", "--log-slave-updates=ON", "--binlog-format=ROW"].map(str::to_owned),
+    );
+    told.extend(durability(mode).map(str::to_owned));
+    let durable = match mode {
         Mode::Test => ["--innodb-log-file-size=16M", "--sync-binlog=0", "--innodb-doublewrite=0"],
         Mode::Bench => ["--innodb-log-file-size=512M", "--sync-binlog=1", "--innodb-doublewrite=1"],
-    });
+    };
+    told.extend(durable.map(str::to_owned));
     for plugin in ["auth_ed25519", "auth_parsec"] {
         if root.path("usr/lib/mysql/plugin").join(format!("{plugin}.so")).is_file() {
-            command.arg(format!("--plugin-load-add={plugin}"));
+            told.push(format!("--plugin-load-add={plugin}"));
         }
     }
-    let authority = certificate(home, user, &mut command)?;
+    let authority = certificate(home, user, &mut told)?;
+    told.extend(settings.iter().map(|setting| format!("--{setting}")));
     fs::write(home.join("init.sql"), accounts("hub"))?;
-    let process = ready(command, directory)?;
-
-    let scripts = process.home().join("programs");
-    let binlog = ["usr/bin/mariadb-binlog", "usr/bin/mysqlbinlog"];
-    let binlog = binlog.into_iter().find(|path| root.path(path).is_file()).unwrap_or(binlog[0]);
-    root.scripts(&scripts, &[("mariadb", "usr/bin/mariadb"), ("mariadb-binlog", binlog)])?;
-    let mut environment = vec![
-        (version.url.into(), format!("mysql://hub:{PASSWORD}@127.0.0.1:{port}/hub")),
-        (version.programs.into(), scripts.to_string_lossy().into_owned()),
-    ];
-    if let Some(authority) = authority {
-        environment.push((version.authority.into(), authority.to_string_lossy().into_owned()));
-    }
-    let origin = format!("{} on port {port}", root.path("usr/sbin/mariadbd").display());
-    Ok(Server { environment, origin, _process: Some(Holder::Process(process)) })
+    MySqlServer::run_first(Setup { root, user, program: PROGRAM, told, port, authority, home: directory })
 }
 
 /// Runs a program that reads its statements from a file.

@@ -5,6 +5,7 @@ mod certificates;
 mod docker;
 mod mariadb;
 mod mysql;
+mod mysql_server;
 mod packages;
 mod pgbouncer;
 mod postgres;
@@ -16,6 +17,7 @@ mod suites;
 mod user;
 
 pub use certificates::Authority;
+pub use mysql_server::{MySqlRelease, MySqlServer};
 pub use pgbouncer::{Pgbouncer, PoolMode};
 pub use postgres_cluster::PostgresCluster;
 pub use postgres_programs::PostgresRelease;
@@ -48,9 +50,9 @@ pub struct Server {
 /// What ends with the server.
 #[derive(Debug)]
 enum Holder {
-    Process(#[expect(dead_code, reason = "held for its Drop")] ServerProcess),
     Processes(#[expect(dead_code, reason = "held for its Drop")] Vec<ServerProcess>),
     Postgres(#[expect(dead_code, reason = "held for its Drop")] Vec<PostgresCluster>),
+    MySql(#[expect(dead_code, reason = "held for its Drop")] MySqlServer),
     Container(#[expect(dead_code, reason = "held for its Drop")] docker::Container),
     Several(#[expect(dead_code, reason = "held for their Drop")] Vec<Server>),
 }

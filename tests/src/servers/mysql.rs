@@ -3,20 +3,19 @@
 use std::{
     env, fs,
     path::{Path, PathBuf},
-    process::Command,
 };
-
-use tempfile::TempDir;
 
 use super::{
     Holder, Mode, NoServer, Server,
     certificates::Authority,
     mariadb,
-    process::{ServerProcess, free_port, run},
+    mysql_server::{MySqlServer, Setup},
+    process::{free_port, run},
     suites::{Root, Wanted},
     user::User,
 };
 
+const PROGRAM: &str = "usr/sbin/mysqld";
 const URL: &str = "HUB_TEST_MYSQL_URL";
 /// A folder with `mysql` and `mysqlbinlog`.
 const PROGRAMS: &str = "HUB_TEST_MYSQL_BIN";
@@ -57,6 +56,27 @@ pub(super) fn start(mode: Mode) -> Result<Server, NoServer> {
             _process: None,
         });
     }
+    let server = server(mode, &[])?;
+    let scripts = server.home().join("programs");
+    server.root().scripts(
+        &scripts,
+        &[
+            ("mysql", "usr/bin/mysql"),
+            ("mysqlbinlog", "usr/bin/mysqlbinlog"),
+            ("mysqldump", "usr/bin/mysqldump"),
+        ],
+    )?;
+    let mut environment =
+        vec![(URL.into(), server.url()), (PROGRAMS.into(), scripts.to_string_lossy().into_owned())];
+    if let Some(authority) = server.authority() {
+        environment.push((AUTHORITY.into(), authority.to_string_lossy().into_owned()));
+    }
+    let origin = server.origin();
+    Ok(Server { environment, origin, _process: Some(Holder::MySql(server)) })
+}
+
+/// A server that is told `settings` besides; they win.
+pub(super) fn server(mode: Mode, settings: &[&str]) -> Result<MySqlServer, NoServer> {
     let user = User::unprivileged("mysql");
     let root = Root::fetched(&PACKAGES, user)?;
     let directory = tempfile::Builder::new().prefix("hub-mysql-").tempdir()?;
@@ -77,7 +97,7 @@ pub(super) fn start(mode: Mode) -> Result<Server, NoServer> {
             .map(str::to_owned),
     );
     let data = root.data(user, home, |data| {
-        let mut command = root.command(user, "usr/sbin/mysqld")?;
+        let mut command = root.command(user, PROGRAM)?;
         command.args(&common).arg(format!("--datadir={}", data.display()));
         run(command.args(["--initialize-insecure", "--log-error-verbosity=2"]))?;
         // The server's identity: each copy makes its own.
@@ -86,46 +106,30 @@ pub(super) fn start(mode: Mode) -> Result<Server, NoServer> {
     })?;
 
     let port = free_port()?;
-    let mut command = root.command(user, "usr/sbin/mysqld")?;
-    command.args(&common).args(arguments(home, port, 101));
-    command.arg(format!("--datadir={}", data.display()));
-    command.args([
+    let mut told = common;
+    told.extend(arguments(home, port, 101));
+    told.push(format!("--datadir={}", data.display()));
+    let own = [
         "--mysqlx=OFF",
         "--gtid-mode=ON",
         "--enforce-gtid-consistency=ON",
         "--binlog-format=ROW",
         "--performance-schema=OFF",
-    ]);
-    command.args(match mode {
+    ];
+    told.extend(own.map(str::to_owned));
+    let durable = match mode {
         Mode::Test => ["--innodb-doublewrite=OFF", "--innodb-flush-method=nosync", "--sync-binlog=0"],
         Mode::Bench => ["--innodb-doublewrite=ON", "--innodb-flush-method=fsync", "--sync-binlog=1"],
-    });
-    command.args(durability(mode));
+    };
+    told.extend(durable.map(str::to_owned));
+    told.extend(durability(mode).map(str::to_owned));
     if mode == Mode::Bench {
-        command.arg("--innodb-redo-log-capacity=1G");
+        told.push("--innodb-redo-log-capacity=1G".into());
     }
-    let authority = certificate(home, user, &mut command)?;
+    let authority = certificate(home, user, &mut told)?;
+    told.extend(settings.iter().map(|setting| format!("--{setting}")));
     fs::write(home.join("init.sql"), accounts("hub"))?;
-    let process = ready(command, directory)?;
-
-    let scripts = process.home().join("programs");
-    root.scripts(
-        &scripts,
-        &[
-            ("mysql", "usr/bin/mysql"),
-            ("mysqlbinlog", "usr/bin/mysqlbinlog"),
-            ("mysqldump", "usr/bin/mysqldump"),
-        ],
-    )?;
-    let mut environment = vec![
-        (URL.into(), format!("mysql://hub:{PASSWORD}@127.0.0.1:{port}/hub")),
-        (PROGRAMS.into(), scripts.to_string_lossy().into_owned()),
-    ];
-    if let Some(authority) = authority {
-        environment.push((AUTHORITY.into(), authority.to_string_lossy().into_owned()));
-    }
-    let origin = format!("{} on port {port}", root.path("usr/sbin/mysqld").display());
-    Ok(Server { environment, origin, _process: Some(Holder::Process(process)) })
+    MySqlServer::run_first(Setup { root, user, program: PROGRAM, told, port, authority, home: directory })
 }
 
 /// What both vendors' servers are told alike.
@@ -158,7 +162,7 @@ pub(super) fn durability(mode: Mode) -> [&'static str; 2] {
 pub(super) fn certificate(
     home: &Path,
     user: User,
-    command: &mut Command,
+    told: &mut Vec<String>,
 ) -> Result<Option<PathBuf>, NoServer> {
     let Some(authority) = Authority::make(home, "Connector Hub tests")? else { return Ok(None) };
     let (certificate, key) = authority.issue("server", "localhost", "DNS:localhost,IP:127.0.0.1", 30)?;
@@ -167,7 +171,7 @@ pub(super) fn certificate(
     for (option, file) in
         [("ca", authority.certificate()), ("cert", certificate.as_path()), ("key", key.as_path())]
     {
-        command.arg(format!("--ssl-{option}={}", file.display()));
+        told.push(format!("--ssl-{option}={}", file.display()));
     }
     Ok(Some(authority.certificate().to_path_buf()))
 }
@@ -179,15 +183,4 @@ pub(super) fn accounts(name: &str) -> String {
          CREATE USER IF NOT EXISTS '{name}'@'%' IDENTIFIED BY '{PASSWORD}';\n\
          GRANT ALL ON *.* TO '{name}'@'%' WITH GRANT OPTION;\n"
     )
-}
-
-/// Starts the server and waits for the line of its log that says it takes connections.
-pub(super) fn ready(command: Command, directory: TempDir) -> Result<ServerProcess, NoServer> {
-    let mut process = ServerProcess::start(command, directory)?.stopped_by("TERM");
-    let log = process.log().to_owned();
-    process.wait_until(|| {
-        let text = fs::read_to_string(&log).unwrap_or_default();
-        text.lines().any(|line| line.contains("ready for connections"))
-    })?;
-    Ok(process)
 }

@@ -18,7 +18,8 @@ use super::NoServer;
 pub(super) struct ServerProcess {
     child: Child,
     log: PathBuf,
-    directory: TempDir,
+    /// Held for its Drop.
+    _directory: TempDir,
     signal: &'static str,
 }
 
@@ -34,18 +35,13 @@ impl ServerProcess {
             // Its own group, so that an interrupt in the terminal reaches us first.
             .process_group(0)
             .spawn()?;
-        Ok(Self { child, log, directory, signal: "INT" })
+        Ok(Self { child, log, _directory: directory, signal: "INT" })
     }
 
     /// The signal that it ends on by itself, `INT` where nothing else is said.
     pub(super) fn stopped_by(mut self, signal: &'static str) -> Self {
         self.signal = signal;
         self
-    }
-
-    /// Its directory.
-    pub(super) fn home(&self) -> &Path {
-        self.directory.path()
     }
 
     /// The file with what it prints.
