@@ -1,20 +1,19 @@
 //! TLS of sessions: rustls with ring, for our own protocol and as `tokio_postgres` wants it.
 
 mod binding;
-mod verify;
 
 use std::{
     future::Future,
     io,
-    path::Path,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use hub_plugin_api::{Error, Result};
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
+use hub_plugin_api::Result;
+use hub_plugin_tls::{Files, Verify, client_config};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, MakeTlsConnect, TlsConnect, TlsStream};
 use tokio_rustls::{TlsConnector, client};
@@ -31,36 +30,17 @@ impl MakeTls {
     /// # Errors
     /// [`hub_plugin_api::ErrorKind::InvalidConfig`] with the field of the file that cannot be used.
     pub fn new(settings: &Settings) -> Result<Self> {
-        let provider = Arc::new(ring::default_provider());
-        let unusable =
-            |error: rustls::Error| Error::config("ssl_mode", "TLS cannot be set up").with_source(&error);
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .map_err(unusable)?;
-        let roots = settings.ca_file.as_deref().map(authorities).transpose()?;
-        let builder = match (settings.ssl_mode, roots) {
-            (SslMode::VerifyFull, Some(roots)) => builder.with_root_certificates(roots),
-            (SslMode::VerifyFull, None) => {
-                let roots = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect::<RootCertStore>();
-                builder.with_root_certificates(roots)
-            }
-            (SslMode::Require | SslMode::Disable, roots) => builder
-                .dangerous()
-                .with_custom_certificate_verifier(Arc::new(verify::WithoutName { provider, roots })),
+        let verify = match settings.ssl_mode {
+            SslMode::VerifyFull => Verify::ChainAndName,
+            SslMode::Require | SslMode::Disable if settings.ca_file.is_some() => Verify::Chain,
+            SslMode::Require | SslMode::Disable => Verify::Nothing,
         };
-        let config = match (&settings.client_certificate, &settings.client_key) {
-            (Some(certificate), Some(key)) => {
-                let chain = certificates("client_certificate", certificate)?;
-                let key = PrivateKeyDer::from_pem_file(key)
-                    .map_err(|error| unreadable("client_key", key, &error))?;
-                builder.with_client_auth_cert(chain, key).map_err(|error| {
-                    Error::config("client_key", "The client certificate and its key do not fit")
-                        .with_source(&error)
-                })?
-            }
-            _ => builder.with_no_client_auth(),
+        let files = Files {
+            ca_file: settings.ca_file.as_deref(),
+            client_certificate: settings.client_certificate.as_deref(),
+            client_key: settings.client_key.as_deref(),
         };
-        Ok(Self(Arc::new(config)))
+        client_config("ssl_mode", verify, files).map(Self)
     }
 
     /// Agrees on TLS with a server that was asked for it and takes it.
@@ -79,35 +59,6 @@ impl MakeTls {
 
 fn server_name(host: &str) -> io::Result<ServerName<'static>> {
     ServerName::try_from(host.to_owned()).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
-}
-
-fn authorities(path: &Path) -> Result<RootCertStore> {
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates("ca_file", path)? {
-        roots.add(certificate).map_err(|error| {
-            Error::config(
-                "ca_file",
-                format!("`{}` holds a certificate that cannot be trusted", path.display()),
-            )
-            .with_source(&error)
-        })?;
-    }
-    Ok(roots)
-}
-
-fn certificates(field: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let chain = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| unreadable(field, path, &error))?;
-    if chain.is_empty() {
-        return Err(Error::config(field, format!("`{}` holds no certificate", path.display()))
-            .with_hint("The file must be PEM, with `BEGIN CERTIFICATE` lines"));
-    }
-    Ok(chain)
-}
-
-fn unreadable(field: &str, path: &Path, error: &(dyn std::error::Error + 'static)) -> Error {
-    Error::config(field, format!("`{}` cannot be read", path.display())).with_source(error)
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> MakeTlsConnect<S> for MakeTls {

@@ -11,12 +11,12 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-/// Checks no host name, and the chain only where roots are given: TLS modes Verify CA, and Required or Preferred without roots.
+/// Checks no host name, and the chain only where roots are given.
 /// That the server holds its certificate's key is always checked.
 #[derive(Debug)]
-pub(super) struct WithoutName {
-    pub(super) provider: Arc<CryptoProvider>,
-    pub(super) roots: Option<RootCertStore>,
+pub(crate) struct WithoutName {
+    pub(crate) provider: Arc<CryptoProvider>,
+    pub(crate) roots: Option<RootCertStore>,
 }
 
 impl ServerCertVerifier for WithoutName {
