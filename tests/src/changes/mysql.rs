@@ -85,7 +85,10 @@ impl Session for MySqlSession {
         let rows = match self.runtime.block_on(async { timeout(LIMIT, query).await }) {
             Ok(Ok(rows)) => rows,
             Ok(Err(error)) => {
-                let is_lost = error.is_fatal();
+                // Or the server chose this session of two that waited for each other, or has altered a table since
+                // its snapshot.
+                let is_lost = error.is_fatal()
+                    || matches!(&error, mysql_async::Error::Server(answer) if matches!(answer.code, 1213 | 1412));
                 return Err(Failure { message: error.to_string(), is_lost });
             }
             Err(_) => return Err(Failure { message: "No answer came".into(), is_lost: true }),

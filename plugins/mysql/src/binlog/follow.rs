@@ -87,6 +87,8 @@ pub struct Follower {
     waiting_since: Option<Instant>,
     /// Whether the position moved since the last boundary.
     moved: bool,
+    /// Whether rows came since the last boundary that had to be committed.
+    uncommitted: bool,
     last_boundary: Instant,
     /// Commit time of the last transaction, µs since 1970 UTC.
     pub last_committed_micros: i64,
@@ -120,6 +122,7 @@ impl Follower {
             declared_at: VecDeque::new(),
             waiting_since: None,
             moved: false,
+            uncommitted: false,
             last_boundary: Instant::now(),
             last_committed_micros: 0,
         }
@@ -304,6 +307,14 @@ impl Follower {
         if changes.is_empty() {
             return Ok(());
         }
+        // A destination whose transaction holds a table cannot change it: what came before is committed first.
+        if self.uncommitted && self.open.as_ref().is_none_or(|open| open.rows == 0) {
+            self.hand_over()?;
+            if let Some(Event::Boundary(boundary)) = self.out.back_mut() {
+                boundary.must_commit = true;
+            }
+            self.uncommitted = false;
+        }
         self.position.schema += 1;
         self.history.change(self.position.schema, changes)?;
         // An equal table map may mean another table now.
@@ -450,6 +461,7 @@ impl Follower {
         let table = &mut self.tables[place];
         open.rows += table.rows.append(of, rest, &mut self.position.changes, moment)?;
         self.waiting_since.get_or_insert_with(Instant::now);
+        self.uncommitted = true;
         if self.is_full() {
             // A large transaction goes on in the next batches, without a boundary between.
             self.flush_rows()?;
