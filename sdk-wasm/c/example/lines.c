@@ -1,7 +1,7 @@
 // The shortest form of a custom function: a program that reads its arguments as JSON from standard input, and prints one
 // JSON object a line. It has no connection and no positions.
 //
-// Arguments: `rows`, how many lines to print. Built by: clang --target=wasm32-wasi --sysroot=/usr -O2 lines.c -o lines.wasm
+// Arguments: `rows`, how many lines to print. Built by: clang --target=wasm32-wasi --sysroot=/usr -O2 -s lines.c -o lines.wasm
 
 #include <inttypes.h>
 #include <stdio.h>

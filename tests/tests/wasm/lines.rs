@@ -9,7 +9,7 @@ use crate::{
     orders::{destination, in_sqlite, source, sqlite_config},
 };
 
-const GUESTS: [&str; 2] = ["lines-go", "lines-c"];
+const GUESTS: [&str; 4] = ["lines-go", "lines-c", "lines-cpp", "lines-assemblyscript"];
 
 /// What the examples print, said in SQL.
 const EXPECTED: &str =
@@ -87,10 +87,13 @@ fn a_line_that_does_not_fit_its_column_stops_the_run_with_its_number() {
 
 #[test]
 fn a_program_that_ends_with_a_failure_stops_the_run_and_says_what_it_printed() {
-    match guest("lines-c") {
-        Some(_) => {
-            assert!(run("lines-c", &json!({}), None).unwrap_err().contains("The argument `rows` is missing"))
+    for name in ["lines-c", "lines-cpp", "lines-assemblyscript"] {
+        match guest(name) {
+            Some(_) => {
+                let error = run(name, &json!({}), None).unwrap_err();
+                assert!(error.contains("The argument `rows` is missing"), "{name}: {error}");
+            }
+            None => skip(&format!("no guest `{name}`")),
         }
-        None => skip("no guest `lines-c`"),
     }
 }

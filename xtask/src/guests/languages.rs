@@ -44,7 +44,17 @@ pub(super) const LANGUAGES: &[Language] = &[
         guests: &[
             Recipe { name: "orders-c", build: |toolchain, out| c(toolchain, "example/orders.c", out) },
             Recipe { name: "lines-c", build: |toolchain, out| c_program(toolchain, "example/lines.c", out) },
+            Recipe {
+                name: "lines-cpp",
+                build: |toolchain, out| cpp_program(toolchain, "example/lines.cpp", out),
+            },
         ],
+    },
+    Language {
+        name: "assemblyscript",
+        folder: "assemblyscript",
+        toolchain: toolchains::assemblyscript,
+        guests: &[Recipe { name: "lines-assemblyscript", build: assemblyscript }],
     },
     Language {
         name: "go",
@@ -98,15 +108,33 @@ fn c(toolchain: &Toolchain, source: &str, out: &Path) -> Result<(), NoGuest> {
     run(Command::new("sh").arg("build.sh").arg(source).arg(out).current_dir(folder), toolchain)
 }
 
-/// A plain program: `clang --target=wasm32-wasi --sysroot=/usr -O2 PROGRAM.c -o OUT.wasm`.
+/// A plain program: `clang --target=wasm32-wasi --sysroot=/usr -O2 -s PROGRAM.c -o OUT.wasm`.
 fn c_program(toolchain: &Toolchain, source: &str, out: &Path) -> Result<(), NoGuest> {
+    program(toolchain, "exec \"$CLANG\" --target=wasm32-wasi $WASI_FLAGS", source, out)
+}
+
+/// The same in C++: `clang++ --target=wasm32-wasi --sysroot=/usr -fno-exceptions -O2 -s PROGRAM.cpp -o OUT.wasm`.
+fn cpp_program(toolchain: &Toolchain, source: &str, out: &Path) -> Result<(), NoGuest> {
+    program(toolchain, "exec \"$CLANG++\" --target=wasm32-wasi $WASI_FLAGS -fno-exceptions", source, out)
+}
+
+fn program(toolchain: &Toolchain, compiler: &str, source: &str, out: &Path) -> Result<(), NoGuest> {
+    let line = format!("{compiler} -O2 -s -Wall -Wextra \"$0\" -o \"$1\"");
     let mut clang = Command::new("sh");
-    clang.args([
-        "-c",
-        "exec \"$CLANG\" --target=wasm32-wasi $WASI_FLAGS -O2 -Wall -Wextra \"$0\" -o \"$1\"",
-        source,
-    ]);
-    run(clang.arg(out).current_dir(sources().join("c")), toolchain)
+    run(clang.args(["-c", &line, source]).arg(out).current_dir(sources().join("c")), toolchain)
+}
+
+/// The documented command: `npm run build`.
+fn assemblyscript(toolchain: &Toolchain, out: &Path) -> Result<(), NoGuest> {
+    let copy = work(toolchain, "assemblyscript")?;
+    // The compiler's options name the shim below the sources.
+    let packages = copy.join("node_modules");
+    if !packages.exists() {
+        std::os::unix::fs::symlink(toolchain.folder.join("node_modules"), packages)?;
+    }
+    run(Command::new("npm").args(["run", "--silent", "build"]).current_dir(&copy), toolchain)?;
+    fs::copy(copy.join("lines.wasm"), out)?;
+    Ok(())
 }
 
 /// The documented command: `go run connector-hub/guest/cmd/build -o OUT.wasm PACKAGE`.

@@ -106,16 +106,16 @@ pub(super) fn rust(cache: &Cache) -> Result<Toolchain, NoGuest> {
     Ok(Toolchain { version, folder: target, environment })
 }
 
-/// Clang with the C library of WASI, out of this machine's own suite of Debian.
+/// Clang with the libraries of C and C++ for WASI, out of this machine's own suite of Debian.
 pub(super) fn clang(cache: &Cache) -> Result<Toolchain, NoGuest> {
     const PACKAGES: Packages = Packages {
         suite: None,
-        wanted: &["clang-14", "lld-14", "wasi-libc", "libclang-rt-14-dev-wasm32"],
+        wanted: &["clang-14", "lld-14", "wasi-libc", "libclang-rt-14-dev-wasm32", "libc++-14-dev-wasm32"],
         without: &[],
         excluded: &["usr/share/locale"],
     };
     let root = cache.folder("clang-wasm");
-    unpack(&PACKAGES, &root, "usr/include/wasm32-wasi/stdio.h")?;
+    unpack(&PACKAGES, &root, "usr/include/wasm32-wasi/c++/v1/string")?;
     let programs = root.join("usr/lib/llvm-14/bin");
     let libraries = ["usr/lib/x86_64-linux-gnu", "usr/lib/llvm-14/lib"].map(|folder| root.join(folder));
     let path = std::env::var("PATH").unwrap_or_default();
@@ -167,28 +167,41 @@ pub(super) fn python(cache: &Cache) -> Result<Toolchain, NoGuest> {
 
 /// componentize-js, as package.json names it.
 pub(super) fn javascript(cache: &Cache) -> Result<Toolchain, NoGuest> {
-    const PACKAGE: &str = "@bytecodealliance/componentize-js";
-    let text = fs::read_to_string(super::cache::sources().join("js/package.json"))?;
+    npm_packages(cache, "js")
+}
+
+/// The compiler of AssemblyScript, as package.json names it.
+pub(super) fn assemblyscript(cache: &Cache) -> Result<Toolchain, NoGuest> {
+    npm_packages(cache, "assemblyscript")
+}
+
+/// The packages that a language's package.json names, in a folder of their own.
+fn npm_packages(cache: &Cache, language: &str) -> Result<Toolchain, NoGuest> {
+    let text = fs::read_to_string(super::cache::sources().join(language).join("package.json"))?;
     let package: serde_json::Value = serde_json::from_str(&text)
-        .map_err(|error| NoGuest::Broken(format!("`js/package.json`: {error}")))?;
-    let Some(version) = package["devDependencies"][PACKAGE].as_str() else {
-        return Err(NoGuest::Broken(format!("`js/package.json` names no version of `{PACKAGE}`")));
-    };
+        .map_err(|error| NoGuest::Broken(format!("`{language}/package.json`: {error}")))?;
+    let named = package["devDependencies"].as_object().into_iter().flatten();
+    let packages: Vec<String> =
+        named.filter_map(|(name, version)| Some(format!("{name}@{}", version.as_str()?))).collect();
+    if packages.is_empty() {
+        return Err(NoGuest::Broken(format!("`{language}/package.json` names no versions of packages")));
+    }
     if in_path("npm").is_none() || in_path("node").is_none() {
         return Err(NoGuest::Missing("there is no Node.js".into()));
     }
-    let folder = cache.folder(&format!("guests-js-{version}"));
+    let version = packages.join(", ");
+    let versions: Vec<_> = packages.iter().filter_map(|package| Some(package.rsplit_once('@')?.1)).collect();
+    let folder = cache.folder(&format!("guests-{language}-{}", versions.join("-")));
     if !folder.join("complete").is_file() {
-        eprintln!("guests: fetching componentize-js {version} into a cache; this happens once");
+        eprintln!("guests: fetching {version} into a cache; this happens once");
         fs::create_dir_all(&folder)?;
         fs::write(folder.join("package.json"), "{\"private\":true}\n")?;
         let mut npm = Command::new("npm");
-        npm.args(["install", "--no-audit", "--no-fund", "--loglevel=error"])
-            .arg(format!("{PACKAGE}@{version}"));
+        npm.args(["install", "--no-audit", "--no-fund", "--loglevel=error"]).args(&packages);
         output(npm.current_dir(&folder)).map_err(fetching)?;
         fs::write(folder.join("complete"), "")?;
     }
-    Ok(Toolchain { version: format!("componentize-js {version}"), folder, environment: Vec::new() })
+    Ok(Toolchain { version, folder, environment: Vec::new() })
 }
 
 /// A package that does not come is a toolchain that is missing.
