@@ -4,7 +4,6 @@
 //! of a marker, the length of the metadata, the metadata (a flatbuffer) and a body whose length the metadata says.
 
 use std::{
-    io::Cursor,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
 };
@@ -13,9 +12,10 @@ use hub_plugin_api::{
     Error, ErrorKind, Result,
     arrow::{
         array::RecordBatch,
+        buffer::Buffer,
         compute::concat_batches,
         datatypes::SchemaRef,
-        ipc::{MessageHeader, reader::StreamReader, root_as_message, writer::StreamWriter},
+        ipc::{MessageHeader, reader::StreamDecoder, root_as_message, writer::StreamWriter},
     },
     types,
 };
@@ -23,12 +23,16 @@ use hub_plugin_api::{
 /// What begins each message.
 const CONTINUATION: [u8; 4] = [0xff; 4];
 
-/// The schema and the rows of a stream: all its batches as one.
+/// What ends a stream: a marker, and a message of no length.
+const END_OF_STREAM: [u8; 8] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0];
+
+/// The schema and the rows of a stream: all its batches as one. The values of a single batch stay where they are: only
+/// what does not lie as its type wants it is copied.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidData`] when the bytes are not an Arrow IPC stream, or a length in them is not true;
 /// [`ErrorKind::UnsupportedType`] with the column's name for a type that is not carried.
-pub(crate) fn import(bytes: &[u8]) -> Result<RecordBatch> {
+pub(crate) fn import(bytes: Vec<u8>) -> Result<RecordBatch> {
     let (schema, batches) = read(bytes)?;
     match batches.as_slice() {
         [one] => Ok(one.clone()),
@@ -41,19 +45,28 @@ pub(crate) fn import(bytes: &[u8]) -> Result<RecordBatch> {
 ///
 /// # Errors
 /// As [`import`].
-pub(crate) fn import_schema(bytes: &[u8]) -> Result<SchemaRef> {
+pub(crate) fn import_schema(bytes: Vec<u8>) -> Result<SchemaRef> {
     read(bytes).map(|(schema, _)| schema)
 }
 
-fn read(bytes: &[u8]) -> Result<(SchemaRef, Vec<RecordBatch>)> {
-    measure(bytes)?;
+fn read(bytes: Vec<u8>) -> Result<(SchemaRef, Vec<RecordBatch>)> {
+    let length = measure(&bytes)?;
     // A last resort: what the measuring does not see must not take the host down.
     let read = catch_unwind(AssertUnwindSafe(|| -> Result<_> {
         let invalid = |error| broken("cannot be read").with_source(&error);
-        let reader = StreamReader::try_new(Cursor::new(bytes), None).map_err(invalid)?;
-        let schema = reader.schema();
+        let mut decoder = StreamDecoder::new();
+        let mut batches = Vec::new();
+        // A stream may lack its end, and a last message without a body is not taken before something follows it.
+        let messages = Buffer::from_vec(bytes).slice_with_length(0, length);
+        for mut part in [messages, Buffer::from(END_OF_STREAM)] {
+            while !part.is_empty() {
+                batches.extend(decoder.decode(&mut part).map_err(invalid)?);
+            }
+        }
+        decoder.finish().map_err(invalid)?;
+        let schema = decoder.schema().ok_or_else(|| broken("has no schema"))?;
         types::columns_of(&schema)?;
-        Ok((schema, reader.collect::<Result<Vec<_>, _>>().map_err(invalid)?))
+        Ok((schema, batches))
     }));
     read.unwrap_or_else(|_| Err(broken("cannot be read: its parts contradict each other")))
 }
@@ -62,8 +75,8 @@ fn broken(what: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::InvalidData, format!("The module's Arrow IPC stream {what}"))
 }
 
-/// Fails unless every length that the stream claims is true.
-fn measure(bytes: &[u8]) -> Result<()> {
+/// The length of the stream without its end; fails unless every length that it claims is true.
+fn measure(bytes: &[u8]) -> Result<usize> {
     let mut rest = bytes;
     let mut messages = 0_usize;
     while !rest.is_empty() {
@@ -73,10 +86,10 @@ fn measure(bytes: &[u8]) -> Result<()> {
         let Some(length) = length.filter(|_| is_marked).map(i32::from_le_bytes) else {
             return Err(broken(format_args!("does not begin {message} with its marker and length")));
         };
-        rest = &rest[8..];
         if length == 0 {
             break;
         }
+        rest = &rest[8..];
         let metadata =
             usize::try_from(length).ok().and_then(|length| rest.get(..length)).ok_or_else(|| {
                 broken(format_args!("claims {length} bytes of metadata in {message}, and has {}", rest.len()))
@@ -86,7 +99,7 @@ fn measure(bytes: &[u8]) -> Result<()> {
         rest = &rest[body..];
         messages += 1;
     }
-    if messages == 0 { Err(broken("has no schema")) } else { Ok(()) }
+    if messages == 0 { Err(broken("has no schema")) } else { Ok(bytes.len() - rest.len()) }
 }
 
 /// The length of a message's body, of which every claimed part is there.
@@ -178,10 +191,26 @@ mod tests {
 
     #[test]
     fn rows_come_back() {
-        assert_eq!(import(&export(&batch()).unwrap()).unwrap(), batch());
+        assert_eq!(import(export(&batch()).unwrap()).unwrap(), batch());
         let schema = batch().schema();
-        assert_eq!(import_schema(&export_schema(&schema).unwrap()).unwrap(), schema);
-        assert_eq!(import(&export_schema(&schema).unwrap()).unwrap().num_rows(), 0);
+        assert_eq!(import_schema(export_schema(&schema).unwrap()).unwrap(), schema);
+        assert_eq!(import(export_schema(&schema).unwrap()).unwrap().num_rows(), 0);
+    }
+
+    #[test]
+    fn values_stay_where_they_came() {
+        let bytes = export(&batch()).unwrap();
+        let place = bytes.as_ptr_range();
+        let rows = import(bytes).unwrap();
+        let values = rows.column(0).to_data().buffers()[0].as_ptr();
+        assert!(place.contains(&values), "{values:?} is not in {place:?}");
+    }
+
+    #[test]
+    fn a_stream_goes_on_behind_its_end_for_nobody() {
+        let mut bytes = export(&batch()).unwrap();
+        bytes.extend(b"more");
+        assert_eq!(import(bytes).unwrap(), batch());
     }
 
     #[test]
@@ -189,7 +218,7 @@ mod tests {
         let honest = export(&batch()).unwrap();
         let mut metadata = honest.clone();
         metadata[4..8].copy_from_slice(&i32::MAX.to_le_bytes());
-        let error = import(&metadata).unwrap_err();
+        let error = import(metadata).unwrap_err();
         assert_eq!(error.kind, ErrorKind::InvalidData);
         assert!(
             error.message.starts_with(
@@ -197,9 +226,9 @@ mod tests {
             ),
             "{error}"
         );
-        let cut = (0..honest.len()).filter(|length| import(&honest[..*length]).is_ok()).count();
+        let cut = (0..honest.len()).filter(|length| import(honest[..*length].to_vec()).is_ok()).count();
         assert!(cut <= 4, "only what is cut behind a message is whole: {cut}");
-        assert!(import(b"not arrow at all").is_err());
+        assert!(import(b"not arrow at all".to_vec()).is_err());
     }
 
     proptest! {
@@ -211,7 +240,7 @@ mod tests {
                 let at = index.index(bytes.len());
                 bytes[at] = byte;
             }
-            let _ = import(&bytes);
+            let _ = import(bytes);
         }
     }
 }

@@ -165,12 +165,13 @@ impl FunctionReader {
 
     fn take_rows(&mut self, batch: Batch) -> Result<Event> {
         let limit = self.call.store.data().shell().limits.batch_bytes;
-        let batch: RecordBatch = match batch {
-            Batch::Rows(rows) => rows_in::import(rows)?,
-            Batch::Columns(columns) => columns_in::import(columns)?,
-            Batch::ArrowIpc(bytes) => ipc::import(&bytes)?,
+        // The columns of a stream share its bytes, which Arrow would count once a column.
+        let counted = |batch: RecordBatch| (batch.get_array_memory_size(), batch);
+        let (bytes, batch) = match batch {
+            Batch::Rows(rows) => counted(rows_in::import(rows)?),
+            Batch::Columns(columns) => counted(columns_in::import(columns)?),
+            Batch::ArrowIpc(stream) => (stream.len(), ipc::import(stream)?),
         };
-        let bytes = batch.get_array_memory_size();
         if bytes > limit {
             let message =
                 format!("The function yielded a batch of {bytes} bytes, more than its limit of {limit}");

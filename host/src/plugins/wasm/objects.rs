@@ -103,7 +103,7 @@ impl ComponentReader {
         let name = event.kind;
         let lacks =
             |what: &str| Error::new(ErrorKind::Protocol, format!("An event `{name}` came without {what}"));
-        let rows = || rows.as_deref().ok_or_else(|| lacks("its Arrow data"));
+        let rows = || rows.ok_or_else(|| lacks("its Arrow data"));
         Ok(match name.as_str() {
             kind::SCHEMA => {
                 let arrow = ipc::import_schema(rows()?)?;
