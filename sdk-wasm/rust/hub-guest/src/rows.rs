@@ -67,7 +67,12 @@ pub struct Rows(RowBatch);
 impl Rows {
     /// No rows of these columns.
     pub fn new(fields: Vec<Field>) -> Self {
-        Self(RowBatch { fields, rows: Vec::new() })
+        Self::with_capacity(fields, 0)
+    }
+
+    /// The same, with room for so many.
+    pub fn with_capacity(fields: Vec<Field>, rows: usize) -> Self {
+        Self(RowBatch { fields, rows: Vec::with_capacity(rows) })
     }
 
     /// Appends a row, a value a column.
