@@ -1,5 +1,7 @@
 //! What a function does not get, and what says so.
 
+use std::net::SocketAddr;
+
 use hub_plugin_api::{Error, Result};
 use wasmtime::component::{HasData, Linker, Resource};
 use wasmtime_wasi::{
@@ -9,6 +11,7 @@ use wasmtime_wasi::{
         filesystem::{preopens, types::Descriptor},
         sockets::ip_name_lookup,
     },
+    sockets::SocketAddrUse,
 };
 
 use super::{
@@ -18,11 +21,12 @@ use super::{
     shell::{Denied, HasShell},
 };
 
-/// What a function is told that looks for files.
-const FILES: &str = "The module looked for files: a function gets none. Give it what it needs as `arguments`, or let it query";
-/// What a function is told that looks for variables.
-const ENVIRONMENT: &str =
-    "The module looked for environment variables: a function gets none. Give it what it needs as `arguments`";
+/// What a function is told that looks for files, or whose language does.
+const FILES: &str = "The module looked for files, as some languages always do, and a function gets none. Give it what it \
+                     needs as `arguments`, or let it query";
+/// What a function is told that looks for variables, or whose language does.
+const ENVIRONMENT: &str = "The module looked for environment variables, as some languages always do, and a function gets \
+                           none. Give it what it needs as `arguments`";
 
 /// What becomes of an interface that a module imports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,21 +78,36 @@ pub(super) fn check_imports(module: &Module) -> Result<()> {
 /// Notes each attempt to reach the network, which always fails.
 pub(super) fn network(wasi: &mut WasiCtxBuilder, denied: &Denied) {
     let denied = denied.clone();
-    wasi.allow_tcp(true).allow_udp(true).allow_ip_name_lookup(true).socket_addr_check(move |address, _| {
-        denied.note(no_network(&address.to_string()));
-        Box::pin(async { false })
-    });
+    wasi.allow_tcp(true).allow_udp(true).allow_ip_name_lookup(true).socket_addr_check(
+        move |address, used| {
+            denied.note(no_network(&attempt(address, used)));
+            Box::pin(async { false })
+        },
+    );
 }
 
-fn no_network(what: &str) -> String {
+/// What a module tried to do with an address, in words. The unspecified one means nothing to anybody.
+fn attempt(address: SocketAddr, used: SocketAddrUse) -> String {
+    let is_bind = matches!(used, SocketAddrUse::TcpBind | SocketAddrUse::UdpBind);
+    if address.ip().is_unspecified() && (is_bind || address.port() == 0) {
+        match address.port() {
+            0 => "open a socket".into(),
+            port => format!("listen on port {port}"),
+        }
+    } else {
+        format!("reach `{address}`")
+    }
+}
+
+fn no_network(attempt: &str) -> String {
     format!(
-        "The module tried to reach `{what}`: a function gets no network. Let it query its connection, or read such a \
+        "The module tried to {attempt}: a function gets no network. Let it query its connection, or read such a \
          source with a connector"
     )
 }
 
 guard_names!(Guest, |guest, name| {
-    guest.shell().denied.note(no_network(name));
+    guest.shell().denied.note(no_network(&format!("look up `{name}`")));
     false
 });
 
@@ -110,14 +129,14 @@ pub(super) fn shadow(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
 
 impl preopens::Host for Guest {
     fn get_directories(&mut self) -> wasmtime::Result<Vec<(Resource<Descriptor>, String)>> {
-        self.shell().denied.note(FILES);
+        self.shell().denied.note_look(FILES);
         Ok(Vec::new())
     }
 }
 
 impl environment::Host for Guest {
     fn get_environment(&mut self) -> wasmtime::Result<Vec<(String, String)>> {
-        self.shell().denied.note(ENVIRONMENT);
+        self.shell().denied.note_look(ENVIRONMENT);
         Ok(Vec::new())
     }
 
@@ -127,5 +146,26 @@ impl environment::Host for Guest {
 
     fn initial_cwd(&mut self) -> wasmtime::Result<Option<String>> {
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attempts_are_told_without_addresses_that_mean_nothing() {
+        for (address, used, told) in [
+            ("0.0.0.0:0", SocketAddrUse::TcpBind, "open a socket"),
+            ("[::]:0", SocketAddrUse::UdpBind, "open a socket"),
+            ("0.0.0.0:8080", SocketAddrUse::TcpBind, "listen on port 8080"),
+            ("127.0.0.1:80", SocketAddrUse::TcpConnect, "reach `127.0.0.1:80`"),
+            ("192.0.2.1:53", SocketAddrUse::UdpSend, "reach `192.0.2.1:53`"),
+        ] {
+            assert_eq!(attempt(address.parse().unwrap(), used), told);
+        }
+        assert!(
+            no_network("open a socket").starts_with("The module tried to open a socket: a function gets no")
+        );
     }
 }

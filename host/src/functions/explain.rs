@@ -31,6 +31,32 @@ fn short(text: &str) -> String {
     }
 }
 
+/// What is said of a trap where the module asked for nothing that it did not get.
+const DEFECT: &str = "This is a defect of the module: it panicked, or computed what is not defined. It has no files and no environment";
+
+/// The same of an access outside its memory: where a language keeps a stack in there, that is where a full one ends.
+const WILD: &str =
+    "This is a defect of the module: its calls are nested too deeply, or it used a pointer that is none";
+
+/// What a trap means. The engine's own words are for whoever builds engines.
+fn trapped(trap: Trap) -> String {
+    match trap {
+        Trap::UnreachableCodeReached => "The module stopped itself: it panicked or was aborted".into(),
+        Trap::MemoryOutOfBounds | Trap::HeapMisaligned => "The module reached outside its memory".into(),
+        Trap::TableOutOfBounds | Trap::IndirectCallToNull | Trap::BadSignature => {
+            "The module called a function that is not there, or is another".into()
+        }
+        Trap::IntegerOverflow | Trap::IntegerDivisionByZero | Trap::BadConversionToInteger => {
+            let what = trap.to_string();
+            format!("The module stopped at a calculation: {}", what.trim_start_matches("wasm trap: "))
+        }
+        other => {
+            let what = other.to_string();
+            format!("The module was stopped: {}", what.trim_start_matches("wasm trap: "))
+        }
+    }
+}
+
 /// The same error with what the guest asked for and did not get, unless it has a hint already.
 pub(crate) fn with_denied(error: Error, shell: &Shell) -> Error {
     match shell.denied.hint() {
@@ -75,12 +101,10 @@ pub(crate) fn explain(error: &wasmtime::Error, shell: &Shell, options: &str) -> 
                 .with_hint("This is a defect of the module: a recursion without an end")
         }
         Some(trap) => {
-            let message = format!("The module stopped itself: {trap}");
-            let error = with_denied(quoted(Error::new(ErrorKind::InvalidData, message)), shell);
-            if error.hint.is_some() {
-                return error;
-            }
-            error.with_hint("This is a defect of the module: a panic, or an access outside its memory")
+            let error = quoted(Error::new(ErrorKind::InvalidData, trapped(*trap)));
+            // Every language looks for variables and files on its way to a trap, so that alone is no hint.
+            let defect = if matches!(trap, Trap::MemoryOutOfBounds) { WILD } else { DEFECT };
+            error.with_hint(shell.denied.asked().unwrap_or_else(|| defect.into()))
         }
         None if format!("{error:#}").contains("fuel allocated for hostcalls") => {
             let message =
@@ -92,5 +116,34 @@ pub(crate) fn explain(error: &wasmtime::Error, shell: &Shell, options: &str) -> 
                 .with_source(error.as_ref());
             with_denied(quoted(error), shell)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn traps_are_told_without_the_engines_words() {
+        let traps = [
+            Trap::UnreachableCodeReached,
+            Trap::MemoryOutOfBounds,
+            Trap::IndirectCallToNull,
+            Trap::IntegerDivisionByZero,
+            Trap::BadConversionToInteger,
+            Trap::CannotLeaveComponent,
+        ];
+        let told: Vec<String> = traps.into_iter().map(trapped).collect();
+        assert_eq!(
+            told,
+            [
+                "The module stopped itself: it panicked or was aborted",
+                "The module reached outside its memory",
+                "The module called a function that is not there, or is another",
+                "The module stopped at a calculation: integer divide by zero",
+                "The module stopped at a calculation: invalid conversion to integer",
+                "The module was stopped: cannot leave component instance",
+            ]
+        );
     }
 }

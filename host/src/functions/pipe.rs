@@ -131,6 +131,11 @@ impl Complaints {
     }
 }
 
+/// Whether a line tells to set a variable of the environment, which a guest does not have: what Rust prints behind a panic.
+fn is_advice(line: &str) -> bool {
+    line.starts_with("note: run with `RUST_BACKTRACE=")
+}
+
 impl ComplaintState {
     fn take(&mut self, bytes: &[u8]) {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
@@ -146,7 +151,7 @@ impl ComplaintState {
         let line = std::mem::take(&mut self.line);
         let line = String::from_utf8_lossy(&line);
         let line = line.trim_end();
-        if line.is_empty() {
+        if line.is_empty() || is_advice(line) {
             return;
         }
         self.budget.log(&self.context, Level::Warn, line.to_owned());

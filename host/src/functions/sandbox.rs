@@ -1,4 +1,11 @@
 //! The one engine that compiles and runs guests, and the clock that interrupts them.
+//!
+//! # Signals
+//! A guest's access outside its memory is found by the processor, not by a comparison in front of each access. So the
+//! engine, which is made when the first module is used, has the process handle `SIGSEGV`, `SIGILL` and `SIGFPE`
+//! (on macOS the exception ports of the same faults): a fault inside a guest ends that guest's call, and any other goes
+//! to the handler that was there before, or to the system's. A process that sets handlers of its own for these afterwards
+//! must call the one that it replaces.
 
 use std::{
     future::Future,
@@ -75,6 +82,8 @@ impl Machine {
         let mut config = Config::new();
         config.wasm_component_model(true).epoch_interruption(true);
         config.max_wasm_stack(STACK_BYTES).async_stack_size(FIBER_BYTES);
+        // Its text is of no use without the guest's symbols, and names variables that nobody asked for.
+        config.wasm_backtrace_max_frames(None);
         config.cache(Some(Cache::new(on_disk).map_err(failed)?));
         let engine = Engine::new(&config).map_err(failed)?;
         let runtime = Builder::new_multi_thread()

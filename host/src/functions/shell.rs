@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Instant,
@@ -139,21 +139,52 @@ impl LogBudget {
 
 /// What a guest asked for and did not get, for the hint of the error that may follow.
 #[derive(Clone, Default)]
-pub(crate) struct Denied(Arc<std::sync::Mutex<Vec<String>>>);
+pub(crate) struct Denied(Arc<Mutex<DeniedState>>);
+
+#[derive(Default)]
+struct DeniedState {
+    /// What the module itself asked for.
+    asked: Vec<String>,
+    /// What may also have been the run-time of its language, which looks around before it prints or begins.
+    looked_for: Vec<&'static str>,
+}
+
+/// The most that is noted.
+const MAX_DENIED: usize = 8;
 
 impl Denied {
     /// Notes what was asked for and what would grant it.
     pub(crate) fn note(&self, what: impl Into<String>) {
-        let (what, mut all) = (what.into(), self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-        if all.len() < 8 && !all.contains(&what) {
-            all.push(what);
+        let (what, mut state) = (what.into(), self.state());
+        if state.asked.len() < MAX_DENIED && !state.asked.contains(&what) {
+            state.asked.push(what);
         }
     }
 
-    /// Everything that was denied, a line each.
+    /// Notes what was looked for, perhaps by nobody who needs it.
+    pub(crate) fn note_look(&self, what: &'static str) {
+        let mut state = self.state();
+        if !state.looked_for.contains(&what) {
+            state.looked_for.push(what);
+        }
+    }
+
+    /// What was asked for, a line each; nothing where something may only have been looked for.
+    pub(crate) fn asked(&self) -> Option<String> {
+        let state = self.state();
+        (!state.asked.is_empty()).then(|| state.asked.join("\n"))
+    }
+
+    /// What was asked for, else what was looked for, a line each.
     pub(crate) fn hint(&self) -> Option<String> {
-        let all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        (!all.is_empty()).then(|| all.join("\n"))
+        self.asked().or_else(|| {
+            let state = self.state();
+            (!state.looked_for.is_empty()).then(|| state.looked_for.join("\n"))
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, DeniedState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -171,5 +202,17 @@ mod tests {
         assert!(memory.table_growing(1, 3, None).is_err());
         assert!(memory.refused);
         assert!(memory.memory_growing(0, usize::MAX, None).is_err());
+    }
+
+    #[test]
+    fn what_was_asked_for_hides_what_was_only_looked_for() {
+        let denied = Denied::default();
+        assert_eq!(denied.hint(), None);
+        denied.note_look("files");
+        denied.note_look("variables");
+        denied.note_look("files");
+        assert_eq!((denied.hint().as_deref(), denied.asked()), (Some("files\nvariables"), None));
+        denied.note("network");
+        assert_eq!(denied.hint().as_deref(), Some("network"));
     }
 }

@@ -75,9 +75,11 @@ impl Network {
                 false
             }
             _ => {
-                denied.note(format!(
-                    "The connector tried to use {address} other than to connect to it: nothing grants that"
-                ));
+                denied.note(if address.ip().is_unspecified() {
+                    "The connector tried to open a socket other than to connect: nothing grants that".into()
+                } else {
+                    format!("The connector tried to use `{address}` other than to connect to it: nothing grants that")
+                });
                 false
             }
         }
