@@ -1,5 +1,6 @@
 use std::{
     env,
+    io::{BufRead, BufReader},
     path::PathBuf,
     process::{Command, Stdio},
     sync::Arc,
@@ -8,7 +9,12 @@ use std::{
 
 use connector_hub::plugins::{PluginFolder, Registry, RegistryOptions};
 use hub_plugin_api::{
-    Config, Connector, Context, Event, OpenRequest, Plan as ReadPlan, PlanRequest, Split, StartAt,
+    Budgets, Config, Connector, Context, Event, OpenRequest, Plan as ReadPlan, PlanRequest, Split, StartAt,
+    arrow::{
+        array::{AsArray, RecordBatch},
+        compute::sum,
+        datatypes::{Int32Type, Int64Type},
+    },
     testing::TestContext,
 };
 use serde_json::json;
@@ -24,6 +30,10 @@ use crate::{
 const CHANGES: u64 = 200_000;
 /// Rows that one transaction changes.
 const ROWS_A_TRANSACTION: u64 = 2_000;
+/// Rows of a batch: the last one is full with the last change, so that no waiting for more is measured.
+const ROWS_A_BATCH: u64 = 10_000;
+/// How often the reference is run with the rows decoded, for comparison.
+const DECODING_ROUNDS: usize = 3;
 /// How long ours may take.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -136,11 +146,40 @@ impl Server {
         if self.id == "mysql" { "mysqlbinlog" } else { "mariadb-binlog" }
     }
 
-    /// How long the server's own tool takes to read all changes.
-    fn decode(&self, file: &str, position: &str) -> Outcome<Duration> {
-        let start = Instant::now();
+    /// The server's own tool, reading the log's file from a position to its end.
+    fn tool_on(&self, file: &str, position: &str) -> Command {
         let mut tool = self.program("mysqlbinlog", "mariadb-binlog");
         tool.args(["--read-from-remote-server", "--start-position", position, file]);
+        tool
+    }
+
+    /// Fails unless the tool reads every change: it is as fast as something that reads nothing.
+    fn check_tool(&self, file: &str, position: &str) -> Outcome {
+        let mut rows = self.tool_on(file, position).arg("--verbose").stdout(Stdio::piped()).spawn()?;
+        let (mut inserts, mut updates) = (0, 0);
+        for line in BufReader::new(rows.stdout.take().ok_or("The tool has no output")?).split(b'\n') {
+            let line = line?;
+            inserts += u64::from(line.starts_with(b"### INSERT INTO"));
+            updates += u64::from(line.starts_with(b"### UPDATE"));
+        }
+        if !rows.wait()?.success() || (inserts, updates) != (CHANGES / 2, CHANGES / 2) {
+            return Err(format!("The reference reads {inserts} inserts and {updates} updates").into());
+        }
+        let plain = self.tool_on(file, position).output()?.stdout.len();
+        let size = self.run("show binary logs")?;
+        let size = size.lines().filter_map(|line| line.strip_prefix(file)).next_back();
+        let size: usize = size.and_then(|rest| rest.split('\t').nth(1)).unwrap_or_default().parse()?;
+        // The events in base64, so more than what is read.
+        if plain < size {
+            return Err(format!("The reference prints {plain} bytes of a log of {size}").into());
+        }
+        eprintln!("Both read a log of {size} bytes; the reference prints {plain}, without rows decoded");
+        Ok(())
+    }
+
+    /// How long the tool takes to read all changes.
+    fn drain(&self, mut tool: Command) -> Outcome<Duration> {
+        let start = Instant::now();
         if tool.stdout(Stdio::null()).status()?.success() {
             Ok(start.elapsed())
         } else {
@@ -153,8 +192,17 @@ fn against(id: &'static str, variable: &str, plan: Plan) -> Outcome<Result> {
     let server = Server::get(id, variable)?;
     eprintln!("Reference: {}", server.tool()?);
     let (file, position) = server.change()?;
+    server.check_tool(&file, &position)?;
     let source = Source::loaded(&server, &file, &position)?;
-    compare(plan, || source.drain(), || server.decode(&file, &position))
+    let result = compare(plan, || source.drain(), || server.drain(server.tool_on(&file, &position)))?;
+    for _ in 0..DECODING_ROUNDS {
+        let mut decoding = server.tool_on(&file, &position);
+        decoding.arg("--verbose");
+        let (ours, theirs) = (source.drain()?.elapsed, server.drain(decoding)?);
+        let ratio = theirs.as_secs_f64() / ours.as_secs_f64();
+        println!("against the reference that decodes rows as ours does (--verbose): {ratio:.3}");
+    }
+    Ok(result)
 }
 
 /// The connector as a plugin, and where it is to begin.
@@ -216,23 +264,50 @@ impl Source {
         let request = OpenRequest {
             split: self.split.clone(),
             position: None,
-            budgets: hub_plugin_api::Budgets::default(),
+            budgets: Budgets { max_batch_rows: ROWS_A_BATCH, ..Budgets::default() },
             peek: false,
         };
         let mut reader = self.runtime.block_on(self.plan.open(&request))?;
-        let mut rows = 0;
-        while rows < CHANGES {
+        let mut found = Found::default();
+        while found.rows < CHANGES {
             if start.elapsed() > LIMIT {
-                return Err(format!("Only {rows} changes came").into());
+                return Err(format!("Only {found:?} came").into());
             }
             if let Event::Rows(part) = self.runtime.block_on(reader.next(Duration::from_secs(1)))? {
-                rows += part.batch.num_rows() as u64;
+                found.add(&part.batch);
             }
         }
         let elapsed = start.elapsed();
-        if rows != CHANGES {
-            return Err(format!("{rows} changes came instead of {CHANGES}").into());
+        let expected = Found::expected();
+        if found != expected {
+            return Err(format!("{found:?} came instead of {expected:?}").into());
         }
-        Ok(Ours { elapsed, rows, peak_mib: memory.mib() })
+        Ok(Ours { elapsed, rows: found.rows, peak_mib: memory.mib() })
+    }
+}
+
+/// What came, for comparison.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Found {
+    rows: u64,
+    /// Sum of `id`.
+    ids: i64,
+    /// Sum of `a`, which an update makes greater by one.
+    values: i64,
+}
+
+impl Found {
+    fn add(&mut self, batch: &RecordBatch) {
+        self.rows += batch.num_rows() as u64;
+        self.ids += sum(batch.column(0).as_primitive::<Int64Type>()).unwrap_or_default();
+        let values = batch.column(1).as_primitive::<Int32Type>();
+        self.values += values.values().iter().map(|value| i64::from(*value)).sum::<i64>();
+    }
+
+    /// Every row inserted and updated once.
+    fn expected() -> Self {
+        let rows = (CHANGES / 2) as i64;
+        let values = (0..rows).map(|id| id % 1000).sum::<i64>();
+        Self { rows: CHANGES, ids: rows * (rows - 1), values: 2 * values + rows }
     }
 }

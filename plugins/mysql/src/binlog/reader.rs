@@ -6,10 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hub_plugin_api::{Canceller, Context, Error, ErrorKind, Event, Reader, Result, async_trait};
+use hub_plugin_api::{Canceller, Context, Error, ErrorKind, Event, Reader, Result, Signal, async_trait};
 use tokio::time;
 
-use super::{dump::Dump, event::Format, follow::Follower};
+use super::{again::Again, dump::Dump, event::Format, follow::Follower};
 
 /// How often a position is handed over that moved without rows.
 const POSITION_EVERY: Duration = Duration::from_secs(1);
@@ -19,6 +19,7 @@ pub struct LogReader {
     context: Context,
     dump: Dump,
     follower: Follower,
+    again: Again,
     format: Format,
     /// How long rows may wait for their batch to fill.
     max_delay: Duration,
@@ -34,6 +35,7 @@ impl LogReader {
         context: Context,
         dump: Dump,
         follower: Follower,
+        again: Again,
         max_delay: Duration,
         heartbeat: Duration,
     ) -> Self {
@@ -43,6 +45,7 @@ impl LogReader {
             context,
             dump,
             follower,
+            again,
             format: Format::default(),
             max_delay,
             silence,
@@ -88,23 +91,39 @@ impl Reader for LogReader {
             if let Some(event) = self.follower.take() {
                 return Ok(event);
             }
+            if self.follower.is_at_barrier() {
+                self.follower.hand_over()?;
+                self.follower.set_barrier(None);
+                self.again.begin();
+                continue;
+            }
             if self.is_due() {
                 self.follower.hand_over()?;
                 continue;
             }
             let left = deadline.saturating_duration_since(Instant::now());
+            if self.again.is_reading() {
+                // The server waits as long as it takes, and is not silent.
+                self.last_event = Instant::now();
+                if !self.again.read(&mut self.follower, left).await? {
+                    return Ok(Event::Idle);
+                }
+                continue;
+            }
+            self.again.prepare(&mut self.follower).await?;
             if left.is_zero() {
                 self.report();
                 return Ok(Event::Idle);
             }
             let wait = self.patience(left);
+            let stood = self.follower.stands_at_news();
             let Self { dump, follower, format, last_event, max_delay, .. } = self;
             let filling = poll_fn(|context| {
                 loop {
                     while let Some(event) = dump.take()? {
                         let (head, body) = format.open(event)?;
                         follower.apply(head, body)?;
-                        if follower.is_ready() {
+                        if follower.is_ready() || follower.is_at_barrier() {
                             *last_event = Instant::now();
                             return Poll::Ready(Ok::<(), Error>(()));
                         }
@@ -113,6 +132,10 @@ impl Reader for LogReader {
                     let waited = follower.waiting_since().is_some_and(|since| since.elapsed() >= *max_delay);
                     if waited && follower.stands_at_news() {
                         return Poll::Ready(Ok::<(), Error>(()));
+                    }
+                    // What waits since now has less patience.
+                    if !stood && follower.stands_at_news() {
+                        return Poll::Ready(Ok(()));
                     }
                     ready!(dump.poll_receive(context))?;
                 }
@@ -135,6 +158,13 @@ impl Reader for LogReader {
 
     async fn acknowledge(&mut self, number: u64) -> Result<()> {
         self.follower.acknowledge(number)
+    }
+
+    async fn signal(&mut self, signal: &Signal) -> Result<()> {
+        if signal.kind != Signal::SNAPSHOT {
+            return Err(Error::unsupported(format_args!("Signal `{}`", signal.kind)));
+        }
+        self.again.wish(&mut self.follower, &signal.arguments).await
     }
 
     fn canceller(&self) -> Canceller {
