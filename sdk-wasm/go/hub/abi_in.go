@@ -68,22 +68,26 @@ func (a at) values() []Value {
 	return values
 }
 
-func (a at) rows() Rows {
-	fields, count := at(a.u32()), int((a + 4).u32())
-	rows := Rows{Fields: make([]Field, count)}
-	for i := range rows.Fields {
-		field := fields + at(i*sizeField)
-		rows.Fields[i] = Field{
+func (a at) fields() []Field {
+	first, count := at(a.u32()), int((a + 4).u32())
+	fields := make([]Field, count)
+	for i := range fields {
+		field := first + at(i*sizeField)
+		fields[i] = Field{
 			Name:    field.text(),
 			Type:    Type{(field + 8).u8(), (field + 9).u8(), (field + 10).u8()},
 			NotNull: (field + 11).u8() == 0,
 		}
 		if (field + 12).u8() != 0 {
-			rows.Fields[i].Key = (field + 16).u32() + 1
+			fields[i].Key = (field + 16).u32() + 1
 		}
 	}
+	return fields
+}
+
+func (a at) rows() Rows {
 	lists, length := at((a + 8).u32()), int((a + 12).u32())
-	rows.Rows = make([][]Value, length)
+	rows := Rows{Fields: a.fields(), Rows: make([][]Value, length)}
 	for i := range rows.Rows {
 		rows.Rows[i] = (lists + at(i*sizeList)).values()
 	}

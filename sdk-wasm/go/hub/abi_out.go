@@ -116,10 +116,9 @@ func (o *outgoing) values(m memory, at int, values []Value) error {
 	return nil
 }
 
-// rows writes a row-batch.
-func (o *outgoing) rows(m memory, at int, rows Rows) error {
-	fields := o.block(len(rows.Fields) * sizeField)
-	for i, field := range rows.Fields {
+func (o *outgoing) fields(m memory, at int, list []Field) {
+	fields := o.block(len(list) * sizeField)
+	for i, field := range list {
 		place := i * sizeField
 		o.text(fields, place, field.Name)
 		fields.u8(place+8, field.Type.tag)
@@ -133,7 +132,12 @@ func (o *outgoing) rows(m memory, at int, rows Rows) error {
 			fields.u32(place+16, field.Key-1)
 		}
 	}
-	o.list(m, at, fields.address(), len(rows.Fields))
+	o.list(m, at, fields.address(), len(list))
+}
+
+// rows writes a row-batch.
+func (o *outgoing) rows(m memory, at int, rows Rows) error {
+	o.fields(m, at, rows.Fields)
 	lists := o.block(len(rows.Rows) * sizeList)
 	for i, row := range rows.Rows {
 		if err := o.values(lists, i*sizeList, row); err != nil {

@@ -30,7 +30,7 @@ func open(arguments, argumentsLength, hasPosition, position, positionLength uint
 }
 
 //go:wasmexport connector-hub:plugin/reader@1.0.0#next
-func next() uint32 {
+func nextEvent() uint32 {
 	answer.free()
 	result := answer.block(sizeResult)
 	event, err := running.Next()
@@ -41,6 +41,11 @@ func next() uint32 {
 	case Rows:
 		// An event at 4, its batch at 8, of which the case `rows` is at 12.
 		if err := answer.rows(result, 12, event); err != nil {
+			return failed(result, err)
+		}
+	case Columns:
+		result.u8(8, 1)
+		if err := answer.columns(result, 12, event); err != nil {
 			return failed(result, err)
 		}
 	case Boundary:

@@ -8,7 +8,7 @@ import "errors"
 
 // Function yields the rows of one stream. Calls come one after another.
 type Function interface {
-	// Next is the next event: Rows, Boundary or End.
+	// Next is the next event: Rows, Columns, Boundary or End.
 	Next() (Event, error)
 }
 
@@ -38,6 +38,7 @@ type Boundary struct{ Position any }
 type End struct{}
 
 func (Rows) isEvent()     {}
+func (Columns) isEvent()  {}
 func (Boundary) isEvent() {}
 func (End) isEvent()      {}
 

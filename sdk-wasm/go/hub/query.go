@@ -14,16 +14,35 @@ func importDrop(cursor uint32)
 //go:wasmimport connector-hub:plugin/log@1.0.0 write
 func importLog(level, message, length uint32)
 
+// The encodings of a cursor's batches.
+const (
+	encodingRows = iota
+	encodingColumns
+)
+
 // Cursor is a statement's rows. Close it.
 type Cursor struct{ handle uint32 }
 
+// ColumnCursor is a statement's rows, column by column. Close it.
+type ColumnCursor struct{ handle uint32 }
+
 // Query runs a statement in text, such as SQL. Parameters stand as the database writes them: $1, ?, :name.
 func Query(statement string, parameters ...Value) (*Cursor, error) {
-	return query(0, statement, parameters)
+	handle, err := query(0, statement, parameters, encodingRows)
+	return &Cursor{handle}, err
+}
+
+// QueryColumns runs a statement as Query does; its rows come column by column.
+func QueryColumns(statement string, parameters ...Value) (*ColumnCursor, error) {
+	handle, err := query(0, statement, parameters, encodingColumns)
+	return &ColumnCursor{handle}, err
 }
 
 // QueryDocument runs a query document in extended JSON.
-func QueryDocument(json string) (*Cursor, error) { return query(2, json, nil) }
+func QueryDocument(json string) (*Cursor, error) {
+	handle, err := query(2, json, nil, encodingRows)
+	return &Cursor{handle}, err
+}
 
 // QueryCommand runs a command and its arguments.
 func QueryCommand(parts ...Value) (*Cursor, error) {
@@ -33,42 +52,55 @@ func QueryCommand(parts ...Value) (*Cursor, error) {
 	if err := out.values(list, 0, parts); err != nil {
 		return nil, err
 	}
-	return run(&out, 1, list, nil)
+	handle, err := run(&out, 1, list, nil, encodingRows)
+	return &Cursor{handle}, err
 }
 
-func query(kind uint32, statement string, parameters []Value) (*Cursor, error) {
+func query(kind uint32, statement string, parameters []Value, encoding uint32) (uint32, error) {
 	var out outgoing
 	defer out.free()
 	text := out.block(sizeList)
 	out.text(text, 0, statement)
-	return run(&out, kind, text, parameters)
+	return run(&out, kind, text, parameters, encoding)
 }
 
-func run(out *outgoing, kind uint32, statement memory, parameters []Value) (*Cursor, error) {
+func run(out *outgoing, kind uint32, statement memory, parameters []Value, encoding uint32) (uint32, error) {
 	values, result := out.block(sizeList), out.block(sizeResult)
 	if err := out.values(values, 0, parameters); err != nil {
-		return nil, err
+		return 0, err
 	}
 	word := func(m memory, place int) uint32 { return at(m.address() + uint32(place)).u32() }
 	controls().mayGrow = 1
-	importQuery(kind, word(statement, 0), word(statement, 4), word(values, 0), word(values, 4), 0,
+	importQuery(kind, word(statement, 0), word(statement, 4), word(values, 0), word(values, 4), encoding,
 		unsafe.Pointer(&result[0]))
 	arrived()
 	defer read()
 	if answer := at(result.address()); answer.u8() != 0 {
-		return nil, (answer + 4).failure()
+		return 0, (answer + 4).failure()
 	} else {
-		return &Cursor{(answer + 4).u32()}, nil
+		return (answer + 4).u32(), nil
 	}
 }
 
 // Next is the next batch; nil at the end.
-func (c *Cursor) Next() (*Rows, error) {
+func (c *Cursor) Next() (*Rows, error) { return next(c.handle, encodingRows, at.rows) }
+
+// Close ends the statement.
+func (c *Cursor) Close() { importDrop(c.handle) }
+
+// Next is the next batch; nil at the end.
+func (c *ColumnCursor) Next() (*Columns, error) { return next(c.handle, encodingColumns, at.columns) }
+
+// Close ends the statement.
+func (c *ColumnCursor) Close() { importDrop(c.handle) }
+
+// next asks a cursor for its next batch, which lies at an address in the encoding that was asked for.
+func next[T any](handle uint32, encoding uint8, decode func(at) T) (*T, error) {
 	var out outgoing
 	defer out.free()
 	result := out.block(sizeResult)
 	controls().mayGrow = 1
-	importNext(c.handle, unsafe.Pointer(&result[0]))
+	importNext(handle, unsafe.Pointer(&result[0]))
 	arrived()
 	defer read()
 	answer := at(result.address())
@@ -78,15 +110,12 @@ func (c *Cursor) Next() (*Rows, error) {
 	if (answer + 4).u8() == 0 {
 		return nil, nil
 	}
-	if (answer + 8).u8() != 0 {
+	if (answer + 8).u8() != encoding {
 		return nil, &Failure{Kind: "protocol", Message: "The hub answered in another encoding than was asked for"}
 	}
-	rows := (answer + 12).rows()
-	return &rows, nil
+	batch := decode(answer + 12)
+	return &batch, nil
 }
-
-// Close ends the statement.
-func (c *Cursor) Close() { importDrop(c.handle) }
 
 // Level is a level of the hub's log.
 type Level uint32

@@ -11,12 +11,13 @@ pub(crate) const STATEMENT: &str =
     "select id, customer, quantity, cents, discount from orders where id > $1 order by id limit $2";
 
 /// A guest, and the encoding that it is asked for.
-pub(crate) const CASES: [(&str, &str); 7] = [
+pub(crate) const CASES: [(&str, &str); 8] = [
     ("orders-rust", "rows"),
     ("orders-rust", "columns"),
     ("orders-c", "rows"),
     ("orders-c", "columns"),
     ("orders-go", "rows"),
+    ("orders-go", "columns"),
     ("orders-python", "rows"),
     ("orders-js", "rows"),
 ];

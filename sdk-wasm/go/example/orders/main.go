@@ -1,7 +1,8 @@
 // Orders reads orders page by page, and yields what each of them costs.
 //
 // Arguments: `statement` reads one page; its first parameter is the last id that was seen, the second how many rows a
-// page has. `page_rows`: default 500. In PostgreSQL and SQLite:
+// page has. `page_rows`: default 500. `encoding`: how the rows come and go, `rows` (default) or `columns`. In PostgreSQL
+// and SQLite:
 //
 //	select id, customer, quantity, cents, discount from orders where id > $1 order by id limit $2
 package main
@@ -11,7 +12,6 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
-	"slices"
 
 	"connector-hub/guest/hub"
 )
@@ -19,6 +19,7 @@ import (
 type orders struct {
 	Statement string
 	PageRows  int64 `json:"page_rows"`
+	Encoding  string
 	last      int64
 	// Whether a page was yielded whose boundary is still to come.
 	pageIsOpen bool
@@ -63,64 +64,29 @@ func (o *orders) Next() (hub.Event, error) {
 		o.pageIsOpen = false
 		return hub.Boundary{Position: position{o.last}}, nil
 	}
-	cursor, err := hub.Query(o.Statement, o.last, o.PageRows)
+	var page hub.Event
+	var err error
+	if o.Encoding == "columns" {
+		page, err = o.byColumns()
+	} else {
+		page, err = o.byRows()
+	}
 	if err != nil {
 		return nil, err
 	}
-	defer cursor.Close()
-	page := hub.Rows{Fields: fields}
-	for {
-		batch, err := cursor.Next()
-		if err != nil {
-			return nil, err
-		}
-		if batch == nil {
-			break
-		}
-		if err := o.costs(batch, &page); err != nil {
-			return nil, err
-		}
-	}
-	if len(page.Rows) == 0 {
-		return hub.End{}, nil
-	}
-	o.pageIsOpen = true
+	_, isOver := page.(hub.End)
+	o.pageIsOpen = !isOver
 	return page, nil
 }
 
-// costs appends what the orders of a batch cost.
-func (o *orders) costs(batch, page *hub.Rows) error {
-	var at [5]int
-	for i, name := range []string{"id", "customer", "quantity", "cents", "discount"} {
-		at[i] = slices.IndexFunc(batch.Fields, func(field hub.Field) bool { return field.Name == name })
-		if at[i] < 0 {
-			return &hub.Failure{Kind: "schema-mismatch", Message: "The statement has no column `" + name + "`"}
-		}
+// cost is what one order costs.
+func cost(id, quantity, cents int64, discount float64) (total int64, net float64, err error) {
+	total, fits := multiply(quantity, cents)
+	if !fits {
+		message := fmt.Sprintf("The total of order %d is above 2^63 - 1 cents", id)
+		return 0, 0, &hub.Failure{Kind: "invalid-data", Message: message}
 	}
-	for _, row := range batch.Rows {
-		id, fits1 := row[at[0]].(int64)
-		quantity, fits2 := row[at[2]].(int64)
-		cents, fits3 := row[at[3]].(int64)
-		discount, fits4 := row[at[4]].(float64)
-		name, hasName := row[at[1]].(string)
-		if !fits1 || !fits2 || !fits3 || !fits4 || (!hasName && row[at[1]] != nil) {
-			return &hub.Failure{Kind: "schema-mismatch", Message: "A column of an order holds a value of another type"}
-		}
-		total, fits := multiply(quantity, cents)
-		if !fits {
-			message := fmt.Sprintf("The total of order %d is above 2^63 - 1 cents", id)
-			return &hub.Failure{Kind: "invalid-data", Message: message}
-		}
-		var customer hub.Value
-		label := "unknown"
-		if hasName {
-			customer, label = upper(name), name
-		}
-		net := float64(total) * (1 - discount)
-		page.Rows = append(page.Rows, []hub.Value{id, customer, total, net, fmt.Sprintf("%s #%d", label, id)})
-		o.last = id
-	}
-	return nil
+	return total, float64(total) * (1 - discount), nil
 }
 
 // multiply answers whether the product fits into 64 bits.
