@@ -3,7 +3,7 @@ use std::{
     sync::Arc,
 };
 
-use hub_plugin_api::{CheckReport, CheckStep, DiscoverRequest, Result, StreamPage};
+use hub_plugin_api::{CheckReport, CheckStep, DiscoverRequest, Error, ErrorKind, Result, Signal, StreamPage};
 
 use crate::{
     connection::ConnectionHandle,
@@ -19,8 +19,8 @@ use crate::{
 
 /// Finds connectors, connects, and moves rows. The one service layer: command line, HTTP and embedders call it alike.
 ///
-/// It installs nothing in the process that it lives in: no signal handler, no subscriber, no panic hook, no runtime.
-/// It never prints and never exits. Cheap to clone, and usable from any thread.
+/// It installs nothing in the process that it lives in: no subscriber, no panic hook, no runtime, and one kind of signal
+/// handler, which [`HubBuilder`] tells of. It never prints and never exits. Cheap to clone, and usable from any thread.
 #[derive(Clone)]
 pub struct Hub {
     host: Host,
@@ -28,6 +28,13 @@ pub struct Hub {
 }
 
 /// What a [`Hub`] is made of.
+///
+/// # Signals
+/// Nothing handles a signal until the first WebAssembly module is used: a function, or a component in a plugin folder.
+/// From then on, for the life of the process, the engine wasmtime handles `SIGSEGV`, `SIGILL` and `SIGFPE` (on macOS the
+/// exceptions of the same faults, on Windows a vectored exception handler), as that is how it ends a guest that leaves
+/// its memory. A fault that is not a guest's goes to the handler that was there before, else to the system's. Whoever sets
+/// handlers for these signals later must pass on what is not theirs to the one that they replace.
 #[derive(Default)]
 pub struct HubBuilder {
     plugin_dirs: Vec<PathBuf>,
@@ -179,6 +186,20 @@ impl Hub {
         mut on_event: impl FnMut(RunEvent),
     ) -> Result<RunSummary> {
         run(&self.host, spec, options, stop, &mut on_event)
+    }
+
+    /// Gives a signal to the run of a pipeline that goes on, in whichever process, or else to its next one; returns its
+    /// number in the store. The run looks for signals about twice a second, and tells what became of one with
+    /// [`RunEvent::Signal`]; [`Store::signals`] knows it as well.
+    ///
+    /// # Errors
+    /// When no pipeline of that name ever ran, or the store cannot be written.
+    pub fn signal(&self, pipeline: &str, signal: &Signal) -> Result<i64> {
+        if self.host.store.pipeline(pipeline)?.is_none() {
+            let error = Error::new(ErrorKind::NotFound, format!("Pipeline `{pipeline}` never ran"));
+            return Err(error.with_hint("Give the `name` in the pipeline's file, and the same `--home`"));
+        }
+        self.host.store.add_signal(pipeline, signal)
     }
 
     /// Drops what a pipeline's plans made on the source's server: slots, publications, groups. Its positions are lost

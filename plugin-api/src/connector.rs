@@ -147,8 +147,17 @@ pub trait Reader: Send {
 
     /// A wish of the user's for a running stream.
     ///
+    /// The hub keeps each wish in its store and gives it to the reader of every unbounded split, between two calls of
+    /// [`next`](Self::next), when the last of its rows was followed by a boundary. From the return on **every boundary
+    /// that `next` hands over must hold the wish in its position** until it is fulfilled, also boundaries that were
+    /// made before: the hub calls a wish taken, and gives it to nobody again, when the first boundary behind the call is
+    /// committed. So hand one over soon, even if the stream stands still. A wish that was on its way when the process
+    /// died is given again to the next reader, perhaps although its position holds it: it must do no harm twice.
+    ///
     /// # Errors
-    /// [`crate::ErrorKind::Unsupported`] for a kind that the reader does not know.
+    /// [`crate::ErrorKind::Unsupported`] for a kind that the reader does not know. Unlike after any other call, the
+    /// reader goes on after an error that is not worth a retry: the wish is refused, and the user is told why. A
+    /// retryable error ends the reader, and the next one gets the wish again.
     async fn signal(&mut self, signal: &Signal) -> Result<()> {
         Err(Error::unsupported(format_args!("Signal `{}`", signal.kind)))
     }

@@ -96,12 +96,23 @@ pub enum Event {
     End,
 }
 
-/// A wish of the user's for a running stream.
+/// A wish of the user's for a running stream; see [`Reader::signal`](crate::Reader::signal).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Signal {
-    /// `snapshot`, `add`, `remove`, `stop-at`, or one of the connector's own.
+    /// [`Signal::SNAPSHOT`], or one of the connector's own.
     pub kind: String,
     /// What it needs.
     #[serde(default)]
     pub arguments: Value,
+}
+
+impl Signal {
+    /// Read tables again while the stream goes on: `{"tables": ["schema.table", …]}`, names as the strategy's option
+    /// for tables takes them. When it is fulfilled, the destination holds their rows as if they had just been added.
+    pub const SNAPSHOT: &str = "snapshot";
+
+    /// Tables are to be read again.
+    pub fn snapshot(tables: &[String]) -> Self {
+        Self { kind: Self::SNAPSHOT.into(), arguments: serde_json::json!({ "tables": tables }) }
+    }
 }

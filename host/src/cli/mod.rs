@@ -18,6 +18,7 @@ mod rows;
 mod run;
 mod schema;
 mod setup;
+mod signal;
 mod signals;
 mod text;
 
@@ -52,6 +53,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> Outcome {
         Command::Discover(arguments) => discover::run(&arguments, &setup, output),
         Command::Preview(arguments) => preview::run(&arguments, &setup, output),
         Command::Run(arguments) => run::run(&arguments, &setup, output),
+        Command::Signal(arguments) => signal::run(&arguments, &setup, output),
         Command::Schema(arguments) => schema::run(&arguments, &setup, output),
         Command::Paths(arguments) => paths::run(&arguments, &setup, output),
         Command::Completions(arguments) => completions::run(&arguments),

@@ -158,6 +158,10 @@ impl Teller<'_> {
                 output.note(format!("The shape of `{stream}` changed: {}", plain(change)));
             }
             RunEvent::Warning { message } => output.warning(message),
+            RunEvent::Signal { id, signal, refused } => match refused {
+                None => output.note(format!("Signal {id} (`{}`) was taken", plain(&signal.kind))),
+                Some(error) => output.warning(format!("Signal {id} was refused: {error}")),
+            },
             RunEvent::Rejected { stream, side, reason, .. } => {
                 self.rejected += 1;
                 if self.rejected <= REJECTED_SHOWN {

@@ -123,6 +123,8 @@ impl Batches {
                     return Err(Error::new(ErrorKind::InvalidData, message));
                 }
                 Some((Item::Event(event), _)) => return Ok(Some(event)),
+                // A read outside a pipeline is given none.
+                Some((Item::Signalled(..), _)) => {}
             }
         }
     }

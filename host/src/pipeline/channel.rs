@@ -5,7 +5,7 @@ use std::{
 };
 
 use arrow::array::{Array, RecordBatch};
-use hub_plugin_api::{Error, Event};
+use hub_plugin_api::{Error, Event, Result as Answer, Signal};
 
 /// The most events that wait in one channel, however small they are.
 const MAX_EVENTS: usize = 64;
@@ -32,6 +32,8 @@ impl Doorbell {
 /// What a reader's thread hands over.
 pub(crate) enum Item {
     Event(Event),
+    /// The reader was given the signal of this number: boundaries behind it hold what it asks for.
+    Signalled(i64, Answer<()>),
     Failed(Error),
 }
 
@@ -55,6 +57,7 @@ struct State {
     items: VecDeque<(Item, u64)>,
     bytes: u64,
     acknowledge: Option<u64>,
+    signals: VecDeque<(i64, Signal)>,
     closed: bool,
 }
 
@@ -101,6 +104,16 @@ impl Channel {
     /// The reader's side: a command, if there is one.
     pub(crate) fn command(&self) -> Option<Command> {
         self.lock().command()
+    }
+
+    /// The reader's side: a signal that it is to be given, when it stands at a boundary.
+    pub(crate) fn take_signal(&self) -> Option<(i64, Signal)> {
+        self.lock().signals.pop_front()
+    }
+
+    /// The lane's side: the reader is to be given a signal.
+    pub(crate) fn signal(&self, id: i64, signal: Signal) {
+        self.lock().signals.push_back((id, signal));
     }
 
     /// The reader's side: waits for a command.

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use hub_plugin_api::{
-    Error, ErrorKind, Guarantee, Position, Snapshot, SplitProgress, StreamId, types::Column,
+    Error, ErrorKind, Guarantee, Position, Signal, Snapshot, SplitProgress, StreamId, types::Column,
 };
 use serde::{Deserialize, Serialize};
 
@@ -109,6 +109,15 @@ pub enum RunEvent {
         kind: ErrorKind,
         /// Why, in one sentence.
         reason: String,
+    },
+    /// A signal is part of what is durable, or was refused.
+    Signal {
+        /// Its number in the store.
+        id: i64,
+        /// What is wished.
+        signal: Signal,
+        /// Why it was refused.
+        refused: Option<Error>,
     },
     /// A failure that may pass: the run goes on from the last durable position after a while.
     Retrying {

@@ -22,6 +22,7 @@ use super::{
     progress::{CommitCount, Progress},
     reader::ReaderThread,
     schedule::{Job, Schedule},
+    signals::Signals,
 };
 use crate::store::{LaneState, SourceIdentity, Store};
 
@@ -45,6 +46,7 @@ pub(crate) struct Attempt {
     pub(crate) store: Arc<Store>,
     pub(crate) identity: SourceIdentity,
     pub(crate) schedule: Schedule,
+    pub(crate) signals: Signals,
     pub(crate) stop: StopSignal,
     pub(crate) progress: Arc<Progress>,
     pub(crate) events: SyncSender<RunEvent>,
@@ -77,8 +79,8 @@ pub(crate) struct Lane {
     /// The last token that is durable.
     token: CommitToken,
     splits: BTreeMap<String, SplitProgress>,
-    /// The shapes that the writer knows. Readers number theirs each for itself.
-    shapes: HashMap<StreamId, Vec<(u32, SchemaRef)>>,
+    /// The last shape that the writer was told of each stream. Readers number theirs each for itself.
+    shapes: HashMap<StreamId, (u32, SchemaRef)>,
     next_shape: u32,
     letters: DeadLetters,
     count: CommitCount,
@@ -170,6 +172,7 @@ impl Lane {
                 self.doorbell.wait(NAP);
                 continue;
             }
+            self.give_signals();
             let due = stopping || self.is_due();
             if due && self.readers.iter().all(LaneReader::can_commit) {
                 self.commit()?;
@@ -180,6 +183,15 @@ impl Lane {
             }
             if !self.pull(due)? {
                 self.doorbell.wait(NAP);
+            }
+        }
+    }
+
+    /// Readers of streams are given what the user wishes of them.
+    fn give_signals(&self) {
+        for reader in self.readers.iter().filter(|reader| !reader.split.bounded) {
+            for (id, signal) in self.attempt.signals.take(&reader.split.id) {
+                reader.thread.channel.signal(id, signal);
             }
         }
     }
@@ -242,6 +254,10 @@ impl Lane {
                 Item::Event(event) => {
                     self.take(index, event, bytes).map_err(|error| error.with_context("split", split))?
                 }
+                Item::Signalled(id, Ok(())) => self.readers[index].take_signal(id),
+                Item::Signalled(id, Err(error)) => {
+                    self.attempt.refuse_signal(id, &self.attempt.source.describe(error))?
+                }
                 Item::Failed(error) => {
                     return Err(self.attempt.source.describe(error).with_context("split", split));
                 }
@@ -289,13 +305,13 @@ impl Lane {
     fn take_schema(&mut self, index: usize, schema: StreamSchema) -> Result<()> {
         let at_stream = |error: Error| error.with_context("stream", &schema.stream);
         let columns = types::columns_of(&schema.arrow).map_err(at_stream)?;
-        let known = self.shapes.entry(schema.stream.clone()).or_default();
-        let shape = match known.iter().find(|(_, arrow)| *arrow == schema.arrow) {
-            Some((shape, _)) => *shape,
-            None => {
+        let shape = match self.shapes.get(&schema.stream) {
+            Some((shape, arrow)) if *arrow == schema.arrow => *shape,
+            // Also one that was there before: the destination has followed the last one since.
+            _ => {
                 let shape = self.next_shape;
                 self.next_shape += 1;
-                known.push((shape, Arc::clone(&schema.arrow)));
+                self.shapes.insert(schema.stream.clone(), (shape, Arc::clone(&schema.arrow)));
                 let for_writer = StreamSchema { id: shape, ..schema.clone() };
                 block_on(self.writer.schema(&for_writer))
                     .map_err(|error| at_stream(self.attempt.destination.describe(error)))?;
@@ -374,6 +390,9 @@ impl Lane {
         }
         (self.needs_commit, self.must_commit, self.last_commit) = (false, false, Instant::now());
         for mut reader in std::mem::take(&mut self.readers) {
+            for id in reader.signals_held() {
+                attempt.confirm_signal(id, &reader.split.id)?;
+            }
             if let Some(number) = reader.take_acknowledgement() {
                 reader.thread.channel.acknowledge(number);
             }

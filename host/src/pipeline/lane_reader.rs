@@ -28,6 +28,8 @@ pub(crate) struct LaneReader {
     /// Whether `progress` moved since the last commit.
     pub(crate) moved: bool,
     last_boundary: Option<u64>,
+    /// Signals that the reader was given, and those among them that `progress` holds.
+    signals: (Vec<i64>, Vec<i64>),
     /// The reader's own numbers, and the lane's.
     shapes: HashMap<StreamId, HashMap<u32, (u32, SchemaRef)>>,
 }
@@ -41,6 +43,7 @@ impl LaneReader {
             progress: job.progress,
             moved: false,
             last_boundary: None,
+            signals: Default::default(),
             shapes: HashMap::new(),
         }
     }
@@ -58,9 +61,21 @@ impl LaneReader {
         }
         if boundary.position.is_some() {
             self.progress.position = boundary.position;
+            let (given, held) = &mut self.signals;
+            held.append(given);
         }
         (self.state, self.moved) = (State::Boundary, true);
         boundary.must_commit
+    }
+
+    /// The reader was given a signal: the next position holds it.
+    pub(crate) fn take_signal(&mut self, id: i64) {
+        self.signals.0.push(id);
+    }
+
+    /// The signals that the committed position holds.
+    pub(crate) fn signals_held(&mut self) -> Vec<i64> {
+        std::mem::take(&mut self.signals.1)
     }
 
     pub(crate) fn take_end(&mut self) {

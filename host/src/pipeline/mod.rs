@@ -20,6 +20,7 @@ mod retry;
 mod runner;
 mod schedule;
 mod sides;
+mod signals;
 mod spec;
 mod stop;
 mod supervise;

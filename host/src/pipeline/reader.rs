@@ -73,7 +73,7 @@ impl ReaderThread {
                     Ok(()) => return Ok(()),
                     Err((Command::Acknowledge(_), same)) => item = same,
                     Err((Command::Close, Item::Failed(error))) => return Err(error),
-                    Err((Command::Close, Item::Event(_))) => return Ok(()),
+                    Err((Command::Close, _)) => return Ok(()),
                 }
             }
         });
@@ -105,15 +105,28 @@ impl ReaderThread {
 /// Hands over events until the end, and does what it is told in between.
 fn pull(reader: &mut dyn Reader, channel: &Channel) -> Result<()> {
     let mut last_boundary = None;
+    let mut is_at_boundary = true;
     loop {
         match channel.command() {
             Some(Command::Close) => return Ok(()),
             Some(Command::Acknowledge(number)) => block_on(reader.acknowledge(number))?,
             None => {}
         }
+        while is_at_boundary && let Some((id, signal)) = channel.take_signal() {
+            let answer = block_on(reader.signal(&signal));
+            if let Err(error) = &answer
+                && error.kind.is_retryable()
+            {
+                return answer;
+            }
+            if !hand_over(reader, channel, Item::Signalled(id, answer))? {
+                return Ok(());
+            }
+        }
         let event = block_on(reader.next(MAX_WAIT))?;
         match &event {
             Event::Idle => continue,
+            Event::Rows(_) | Event::Truncate(_) | Event::Rejected(_) => is_at_boundary = false,
             Event::Boundary(boundary) => {
                 if last_boundary.is_some_and(|last| boundary.number <= last) {
                     return Err(Error::new(
@@ -122,17 +135,13 @@ fn pull(reader: &mut dyn Reader, channel: &Channel) -> Result<()> {
                     ));
                 }
                 last_boundary = Some(boundary.number);
+                is_at_boundary = true;
             }
             _ => {}
         }
         let ended = matches!(event, Event::End);
-        let mut item = Item::Event(event);
-        while let Err((command, same)) = channel.push(item) {
-            match command {
-                Command::Close => return Ok(()),
-                Command::Acknowledge(number) => block_on(reader.acknowledge(number))?,
-            }
-            item = same;
+        if !hand_over(reader, channel, Item::Event(event))? {
+            return Ok(());
         }
         if ended {
             break;
@@ -143,4 +152,16 @@ fn pull(reader: &mut dyn Reader, channel: &Channel) -> Result<()> {
         block_on(reader.acknowledge(number))?;
     }
     Ok(())
+}
+
+/// Waits for room; `false` when nothing is wanted any more.
+fn hand_over(reader: &mut dyn Reader, channel: &Channel, mut item: Item) -> Result<bool> {
+    while let Err((command, same)) = channel.push(item) {
+        match command {
+            Command::Close => return Ok(false),
+            Command::Acknowledge(number) => block_on(reader.acknowledge(number))?,
+        }
+        item = same;
+    }
+    Ok(true)
 }

@@ -16,6 +16,7 @@ use super::{
     reader::LateCanceller,
     runner::{OnEvent, Run, forward_next},
     schedule::Schedule,
+    signals::Signals,
 };
 use crate::plugins::Task;
 
@@ -69,6 +70,7 @@ pub(crate) fn supervise(
             parallel,
             doorbells.clone(),
         ),
+        signals: Signals::new(&prepared.description.splits),
         stop: stop.clone(),
         progress: Arc::clone(&run.progress),
         events,
@@ -86,7 +88,7 @@ pub(crate) fn supervise(
         registrations.push(stop.register(task.canceller()));
         tasks.push(task);
     }
-    let result = watch(run, &stop, tasks, received, on_event);
+    let result = watch(run, &attempt, tasks, received, on_event);
     drop(registrations);
     let source = Arc::clone(&attempt.source);
     let disposed = source.resolved.supervisor.dispose("drop the plan", attempt);
@@ -98,11 +100,12 @@ pub(crate) fn supervise(
 
 fn watch(
     run: &Run<'_>,
-    stop: &StopSignal,
+    attempt: &Attempt,
     mut tasks: Vec<Task<LaneEnd>>,
     received: &Receiver<RunEvent>,
     on_event: OnEvent<'_>,
 ) -> Result<AttemptEnd> {
+    let stop = &attempt.stop;
     let (mut end, mut failure) = (AttemptEnd::Completed, None);
     let mut last_progress = Instant::now();
     let mut cancelled_since: Option<Instant> = None;
@@ -122,6 +125,9 @@ fn watch(
         if last_progress.elapsed() >= PROGRESS_EVERY {
             last_progress = Instant::now();
             on_event(run.progress.event());
+            if let Err(error) = attempt.look_for_signals() {
+                tracing::warn!(%error, "The hub could not look for signals");
+            }
         }
         for index in (0..tasks.len()).rev() {
             if tasks[index].is_finished() {

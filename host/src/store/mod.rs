@@ -6,6 +6,7 @@ mod paths;
 mod pipelines;
 mod runs;
 mod schema;
+mod signals;
 
 pub use database::Store;
 pub use lock::PipelineLock;
@@ -13,3 +14,4 @@ pub(crate) use lock::file_stem;
 pub use paths::{HOME_VARIABLE, Paths};
 pub use pipelines::{LaneState, PipelineState, SourceIdentity, StoredPlan};
 pub use runs::{DeadLetter, RunEnd, RunRecord};
+pub use signals::{SignalRecord, SignalState};

@@ -77,7 +77,8 @@ impl Store {
         .collect()
     }
 
-    /// Stores a pipeline. A newer generation forgets the plans, the lanes and the plugins' blobs of the older one.
+    /// Stores a pipeline. A newer generation forgets the plans, the lanes, the plugins' blobs and
+    /// the signals of the older one.
     ///
     /// # Errors
     /// When the store cannot be written.
@@ -89,7 +90,7 @@ impl Store {
                 .query_row("SELECT generation FROM pipelines WHERE name = ?1", [&state.name], |row| row.get(0))
                 .optional()?;
             if known.is_some_and(|known| known != state.generation) {
-                for table in ["plans", "lanes", "plugin_state"] {
+                for table in ["plans", "lanes", "plugin_state", "signals"] {
                     db.execute(&format!("DELETE FROM {table} WHERE pipeline = ?1"), [&state.name])?;
                 }
             }
@@ -226,7 +227,7 @@ impl Store {
     /// When the store cannot be written.
     pub fn forget_pipeline(&self, pipeline: &str) -> Result<()> {
         self.write(|db| {
-            for table in ["plans", "lanes", "plugin_state"] {
+            for table in ["plans", "lanes", "plugin_state", "signals"] {
                 db.execute(&format!("DELETE FROM {table} WHERE pipeline = ?1"), [pipeline])?;
             }
             db.execute("DELETE FROM pipelines WHERE name = ?1", [pipeline])?;
@@ -288,11 +289,11 @@ fn pipeline_state(row: &Row<'_>) -> rusqlite::Result<Result<PipelineState>> {
     Ok(parse())
 }
 
-fn to_json(value: &impl Serialize) -> Result<String> {
+pub(super) fn to_json(value: &impl Serialize) -> Result<String> {
     Ok(serde_json::to_string(value)?)
 }
 
-fn from_json<T: DeserializeOwned>(what: &str, text: &str) -> Result<T> {
+pub(super) fn from_json<T: DeserializeOwned>(what: &str, text: &str) -> Result<T> {
     serde_json::from_str(text).map_err(|error| {
         Error::new(ErrorKind::InvalidData, format!("The store's {what} cannot be read")).with_source(&error)
     })

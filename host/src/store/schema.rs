@@ -1,7 +1,8 @@
 //! The tables of the store. A newer version is one more entry of [`MIGRATIONS`]; earlier ones are never edited.
 
 /// Each entry leads from the version of its index to the next one.
-pub(super) const MIGRATIONS: &[&str] = &["
+pub(super) const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE pipelines (
         name TEXT PRIMARY KEY,
         generation INTEGER NOT NULL,
@@ -68,4 +69,17 @@ pub(super) const MIGRATIONS: &[&str] = &["
         stored_at INTEGER NOT NULL,
         UNIQUE (pipeline, lane, generation, n, ordinal)
     ) STRICT;
-"];
+",
+    "
+    CREATE TABLE signals (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        pipeline TEXT NOT NULL,
+        signal TEXT NOT NULL,
+        given_at INTEGER NOT NULL,
+        state TEXT NOT NULL,
+        ended_at INTEGER,
+        reason TEXT
+    ) STRICT;
+    CREATE INDEX signals_of_pipeline ON signals (pipeline, state);
+",
+];

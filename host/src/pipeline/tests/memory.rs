@@ -8,7 +8,7 @@ use std::{
 };
 
 use arrow::array::{Array, AsArray, Int64Array, RecordBatch};
-use hub_plugin_api::{prelude::*, types};
+use hub_plugin_api::{Signal, prelude::*, types};
 use serde_json::json;
 
 use crate::{
@@ -66,6 +66,9 @@ pub(super) struct Source {
     pub(super) reject: Option<i64>,
     pub(super) identity: String,
     pub(super) schema: Option<arrow::datatypes::SchemaRef>,
+    /// Shapes that the stream has, one after another, before its last one.
+    pub(super) shapes: Vec<arrow::datatypes::SchemaRef>,
+    pub(super) signals: Vec<Signal>,
     pub(super) faults: Faults,
     pub(super) acknowledged: Vec<(String, u64)>,
     pub(super) released: Vec<String>,
@@ -89,6 +92,8 @@ impl Default for Source {
             reject: None,
             identity: "server 1".into(),
             schema: None,
+            shapes: Vec::new(),
+            signals: Vec::new(),
             faults: Faults::default(),
             acknowledged: Vec::new(),
             released: Vec::new(),
@@ -110,6 +115,8 @@ pub(super) struct Destination {
     pub(super) refuse: BTreeSet<i64>,
     /// A writer that swaps at the end stores the token of that step.
     pub(super) stores_at_finish: bool,
+    /// Every shape that a writer was told.
+    pub(super) shapes: Vec<arrow::datatypes::SchemaRef>,
     pub(super) faults: Faults,
 }
 
@@ -274,6 +281,12 @@ impl Plan for MemoryPlan {
         let at = request.position.as_ref().and_then(|position| position.as_value()["at"].as_i64());
         let opaque = &request.split.opaque;
         let k = opaque["k"].as_i64().unwrap();
+        let last = source.schema.clone().unwrap_or_else(schema);
+        let shapes = source.shapes.iter().cloned().chain([last]).rev();
+        let shape = |(number, arrow): (u32, _)| {
+            Event::Schema(StreamSchema::new(StreamId::named("t"), 7 - number, arrow))
+        };
+        let pending = (0..).zip(shapes).map(shape).collect();
         let reader = MemoryReader {
             source: Arc::clone(&self.source),
             split: request.split.id.clone(),
@@ -281,12 +294,9 @@ impl Plan for MemoryPlan {
             at: at.unwrap_or_else(|| opaque["from"].as_i64().unwrap_or(0)),
             to: opaque["to"].as_i64().unwrap_or(0),
             boundary: 0,
-            pending: vec![Event::Schema(StreamSchema::new(
-                StreamId::named("t"),
-                7,
-                source.schema.clone().unwrap_or_else(schema),
-            ))],
+            pending,
             ended: false,
+            wished: false,
         };
         Ok(Box::new(reader))
     }
@@ -311,6 +321,8 @@ struct MemoryReader {
     /// Last first.
     pending: Vec<Event>,
     ended: bool,
+    /// A signal waits for a position that holds it.
+    wished: bool,
 }
 
 impl MemoryReader {
@@ -352,6 +364,11 @@ impl MemoryReader {
                 let boundary = self.boundary(true, false);
                 self.pending.push(boundary);
                 rows(vec![*value])
+            }
+            None if self.wished => {
+                self.wished = false;
+                self.at += 1;
+                self.boundary(true, false)
             }
             None if source.idle_positions && self.at < 1000 => {
                 self.at = 1000;
@@ -403,6 +420,17 @@ impl Reader for MemoryReader {
         }
         Ok(())
     }
+
+    async fn signal(&mut self, signal: &Signal) -> Result<()> {
+        if signal.kind != Signal::SNAPSHOT {
+            return Err(Error::unsupported(format_args!("Signal `{}`", signal.kind)));
+        }
+        let mut source = self.source.lock().unwrap();
+        source.signals.push(signal.clone());
+        source.faults.pass("signal")?;
+        self.wished = true;
+        Ok(())
+    }
 }
 
 struct MemoryWriter {
@@ -423,7 +451,8 @@ impl Writer for MemoryWriter {
     }
 
     async fn schema(&mut self, schema: &StreamSchema) -> Result<()> {
-        assert!(self.shapes.insert(schema.id), "a shape is told once");
+        assert!(self.shapes.insert(schema.id), "each has a number of its own");
+        self.destination.lock().unwrap().shapes.push(schema.arrow.clone());
         Ok(())
     }
 

@@ -2,6 +2,7 @@ mod crashes;
 mod delivery;
 mod memory;
 mod refusals;
+mod signals;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
