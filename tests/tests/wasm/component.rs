@@ -106,7 +106,7 @@ fn decoded(name: &str) -> String {
 }
 
 /// A folder with the plugins of this run and the component.
-fn plugins(folder: &Path, component: &Path) -> PathBuf {
+pub(crate) fn plugins(folder: &Path, component: &Path) -> PathBuf {
     let plugins = folder.join("plugins");
     fs::create_dir(&plugins).unwrap();
     let with_time = |file: &Path| {

@@ -10,3 +10,4 @@ mod hostile;
 mod lines;
 mod orders;
 mod resume;
+mod session;

@@ -32,6 +32,7 @@ pub(super) const LANGUAGES: &[Language] = &[
         guests: &[
             Recipe { name: "orders-rust", build: |toolchain, out| rust(toolchain, "orders", out) },
             Recipe { name: "web-lines", build: |toolchain, out| rust(toolchain, "web-lines", out) },
+            Recipe { name: "session", build: |toolchain, out| rust(toolchain, "session", out) },
             Recipe { name: "hostile", build: |toolchain, out| rust(toolchain, "hostile", out) },
             Recipe { name: "bench", build: |toolchain, out| rust(toolchain, "bench", out) },
             Recipe { name: "bench-lines", build: |toolchain, out| rust(toolchain, "bench-lines", out) },

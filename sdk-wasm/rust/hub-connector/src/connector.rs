@@ -56,6 +56,14 @@ pub trait Batches {
     /// # Errors
     /// When the source fails.
     fn next(&mut self) -> Result<Option<Batch>>;
+
+    /// Called at least every 5 seconds while nobody asks for rows: the place for keep-alives.
+    ///
+    /// # Errors
+    /// When the source is lost. Told as soon as rows are asked for.
+    fn tick(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Rows, and where to go on behind them: a JSON object with `v`.

@@ -17,6 +17,8 @@ pub struct SourceReader {
     waiting: VecDeque<Event>,
     boundary: u64,
     state: State,
+    /// What a tick ended with.
+    lost: Option<Error>,
 }
 
 #[derive(PartialEq)]
@@ -28,7 +30,15 @@ enum State {
 
 impl SourceReader {
     pub(crate) fn new(stream: Value, batches: Box<dyn Batches>, budgets: Budgets) -> Self {
-        Self { stream, batches, budgets, waiting: VecDeque::new(), boundary: 0, state: State::Opened }
+        let (waiting, state) = (VecDeque::new(), State::Opened);
+        Self { stream, batches, budgets, waiting, boundary: 0, state, lost: None }
+    }
+
+    /// Lets the source be kept alive.
+    pub(crate) fn tick(&mut self) {
+        if self.state != State::Ended && self.lost.is_none() {
+            self.lost = self.batches.tick().err();
+        }
     }
 
     pub(crate) fn next(&mut self) -> Result<Event> {
@@ -47,6 +57,9 @@ impl SourceReader {
     }
 
     fn read(&mut self) -> Result<Event> {
+        if let Some(lost) = self.lost.take() {
+            return Err(lost);
+        }
         self.boundary += 1;
         let Some(batch) = self.batches.next()? else {
             self.state = State::Ended;

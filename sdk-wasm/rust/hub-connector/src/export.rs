@@ -158,7 +158,9 @@ macro_rules! export_connector {
                         .map(bindings::exports::connector_hub::plugin::plugin::Connection::new)
                 }
 
-                fn tick() {}
+                fn tick() {
+                    internal::tick();
+                }
             }
 
     bindings::export!(Exported with_types_in bindings);

@@ -1,6 +1,9 @@
 //! The contract's objects.
 
-use std::cell::RefCell;
+use std::{
+    cell::RefCell,
+    rc::{Rc, Weak},
+};
 
 use crate::{
     Connector,
@@ -14,7 +17,20 @@ use crate::{
 type Answer<T = String> = Result<T, String>;
 
 /// A reader of one stream.
-pub struct ReaderOf(RefCell<SourceReader>);
+pub struct ReaderOf(Rc<RefCell<SourceReader>>);
+
+thread_local! {
+    /// The readers that are open.
+    static READERS: RefCell<Vec<Weak<RefCell<SourceReader>>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The contract's `tick`: every open reader keeps its source alive.
+pub fn tick() {
+    READERS.with_borrow_mut(|readers| {
+        readers.retain(|reader| reader.strong_count() > 0);
+        readers.iter().filter_map(Weak::upgrade).for_each(|reader| reader.borrow_mut().tick());
+    });
+}
 
 /// The writer of a connector that only reads: there is never one.
 pub enum NoWriter {}
@@ -56,7 +72,9 @@ impl<C: Connector> GuestConnection for ConnectionOf<C> {
 
 impl<C: Connector> GuestPlan for PlanOf<C> {
     fn open(&self, request: String) -> Answer<Reader> {
-        crossing(PlanOf::open(self, &request)).map(|reader| Reader::new(ReaderOf(reader)))
+        let reader = Rc::new(crossing(PlanOf::open(self, &request))?);
+        READERS.with_borrow_mut(|readers| readers.push(Rc::downgrade(&reader)));
+        Ok(Reader::new(ReaderOf(reader)))
     }
 }
 
