@@ -128,15 +128,14 @@ fn run_area(
     let limit = if options.full { LIMIT * 4 } else { LIMIT };
     // Held until the area's tests are over, whichever way they end.
     let mut servers = Vec::new();
-    let server = test_areas::server_of(area);
-    if server::known(&environment.launcher)?.iter().any(|name| name == server) {
-        match server::start(&environment.launcher, server, "test")? {
+    if server::known(&environment.launcher)?.iter().any(|name| name == area) {
+        match server::start(&environment.launcher, area, "test")? {
             Answer::Running(server) => {
                 println!("     server: {}", server.origin);
                 servers.push(server);
             }
             Answer::Missing(reason) if env::var("CI").is_ok_and(|ci| ci == "true") => {
-                return failed(format!("There is no `{server}` server: {reason}"));
+                return failed(format!("There is no `{area}` server: {reason}"));
             }
             Answer::Missing(reason) => {
                 println!("     no server, so tests that need one are skipped: {reason}");

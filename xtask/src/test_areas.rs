@@ -15,12 +15,6 @@ pub(crate) const FOUNDATION: &str = "foundation";
 /// The area of WebAssembly guests.
 pub(crate) const WASM: &str = "wasm";
 
-/// The server that an area's tests run against, by its name for the launcher.
-pub(crate) fn server_of(area: &str) -> &str {
-    // Guests query a server too.
-    if area == WASM { "postgres" } else { area }
-}
-
 /// All areas, the foundation first.
 pub(crate) fn all(metadata: &Metadata) -> Vec<String> {
     let package = metadata.packages.iter().find(|package| package.name == END_TO_END);

@@ -93,6 +93,11 @@ pub(super) fn start(mode: Mode) -> Result<Server, NoServer> {
     Ok(Server::all_of(vec![start_version(&LONG_TERM, mode)?, start_version(&NEWER, mode)?]))
 }
 
+/// Only the older one.
+pub(super) fn start_long_term(mode: Mode) -> Result<Server, NoServer> {
+    start_version(&LONG_TERM, mode)
+}
+
 fn start_version(version: &Version, mode: Mode) -> Result<Server, NoServer> {
     if let Ok(url) = env::var(version.url) {
         return Ok(Server {

@@ -94,8 +94,36 @@ impl From<std::io::Error> for NoServer {
 type Start = fn(Mode) -> Result<Server, NoServer>;
 
 /// Every server that can be started, by the name of its tests' area.
-const SERVERS: &[(&str, Start)] =
-    &[("mysql", mysql::start_area), ("postgres", postgres::start), ("redis", redis::start_area)];
+const SERVERS: &[(&str, Start)] = &[
+    ("mysql", mysql::start_area),
+    ("postgres", postgres::start),
+    ("redis", redis::start_area),
+    ("wasm", start_for_guests),
+];
+
+/// One server of each kind, which functions query. Tests skip themselves where theirs is missing.
+fn start_for_guests(mode: Mode) -> Result<Server, NoServer> {
+    let mut servers = Vec::new();
+    let starts: [(&str, Start); 4] = [
+        ("PostgreSQL", postgres::start),
+        ("MySQL", mysql::start),
+        ("MariaDB", mariadb::start_long_term),
+        // Without the sentinel and the cluster that Redis' own tests have.
+        ("Redis", |_| redis::start(Mode::Bench)),
+    ];
+    for (name, start) in starts {
+        match start(mode) {
+            Ok(server) => servers.push(server),
+            Err(NoServer::Missing(reason)) => eprintln!("No {name} server: {reason}"),
+            Err(broken) => return Err(broken),
+        }
+    }
+    if servers.is_empty() {
+        Err(NoServer::Missing("there is none of any kind".into()))
+    } else {
+        Ok(Server::all_of(servers))
+    }
+}
 
 /// These servers, and PostgreSQL as the other end. The tests that move rows between databases skip themselves without it.
 fn beside_postgres(mut servers: Vec<Server>, mode: Mode) -> Result<Server, NoServer> {

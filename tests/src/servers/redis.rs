@@ -42,7 +42,8 @@ pub(super) fn start_area(mode: Mode) -> Result<Server, NoServer> {
     super::beside_postgres(vec![start(mode)?], mode)
 }
 
-fn start(mode: Mode) -> Result<Server, NoServer> {
+/// Only Redis; for tests with a sentinel and a cluster beside it.
+pub(super) fn start(mode: Mode) -> Result<Server, NoServer> {
     if let Ok(url) = env::var(URL) {
         let password = url.rsplit_once('@').and_then(|(login, _)| login.rsplit_once(':'));
         let password = password.map(|(_, password)| password.to_owned()).unwrap_or_default();

@@ -122,6 +122,10 @@ fn connectors_that_answer_queries_have_the_strategy_with_its_options() {
         .map(|title| shown.find(title).unwrap())
         .into();
     assert!(places.is_sorted(), "it stands behind the strategies that read");
+    for connector in ["mysql", "mariadb", "postgres", "redis"] {
+        let shown = hub.call(&["connectors", "show", connector]).expect_success().stdout;
+        assert!(shown.contains("Strategy custom-function: By Custom Function"), "{connector}:\n{shown}");
+    }
     let silent = hub.call(&["connectors", "show", "ndjson"]).expect_success().stdout;
     assert!(!silent.contains("custom-function"), "a connector without queries has no functions\n{silent}");
 }

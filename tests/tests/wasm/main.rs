@@ -9,5 +9,6 @@ mod guests;
 mod hostile;
 mod lines;
 mod orders;
+mod others;
 mod resume;
 mod session;

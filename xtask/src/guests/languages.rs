@@ -31,6 +31,7 @@ pub(super) const LANGUAGES: &[Language] = &[
         toolchain: toolchains::rust,
         guests: &[
             Recipe { name: "orders-rust", build: |toolchain, out| rust(toolchain, "orders", out) },
+            Recipe { name: "members", build: |toolchain, out| rust(toolchain, "members", out) },
             Recipe { name: "web-lines", build: |toolchain, out| rust(toolchain, "web-lines", out) },
             Recipe { name: "session", build: |toolchain, out| rust(toolchain, "session", out) },
             Recipe { name: "hostile", build: |toolchain, out| rust(toolchain, "hostile", out) },

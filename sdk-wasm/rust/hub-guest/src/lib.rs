@@ -25,7 +25,7 @@ pub use columns::Columns;
 pub use columns_in::{Bytes, ColumnPage, Texts};
 pub use failure::Result;
 pub use function::{Event, Function};
-pub use query::{Encoding, Statement, log, query, query_columns, query_rows};
+pub use query::{Encoding, Statement, log, query, query_columns, query_command, query_rows};
 pub use rows::{Row, RowPage, Rows};
 pub use value::FromValue;
 

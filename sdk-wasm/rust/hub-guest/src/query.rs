@@ -18,7 +18,20 @@ pub fn query(statement: &Statement, parameters: &[Value], encoding: Encoding) ->
 /// # Errors
 /// The database's.
 pub fn query_rows(statement: &str, parameters: &[Value]) -> Result<RowPage> {
-    let cursor = query(&Statement::Text(statement.into()), parameters, Encoding::Rows)?;
+    rows_of(&Statement::Text(statement.into()), parameters)
+}
+
+/// All rows that a command answers, for databases that speak commands and their arguments: for answers that fit into
+/// memory.
+///
+/// # Errors
+/// The database's.
+pub fn query_command(parts: Vec<Value>) -> Result<RowPage> {
+    rows_of(&Statement::Command(parts), &[])
+}
+
+fn rows_of(statement: &Statement, parameters: &[Value]) -> Result<RowPage> {
+    let cursor = query(statement, parameters, Encoding::Rows)?;
     let mut page = RowPage::default();
     while let Some(batch) = cursor.next()? {
         match batch {
