@@ -29,4 +29,4 @@ pub use mysql::{MySqlStore, PostgresBesideMySql};
 pub use postgres::PostgresStore;
 pub use random::Random;
 pub use sampler::{Sample, Sampler};
-pub use workload::{Pace, Workload, WorkloadEnd};
+pub use workload::{Pace, Workload, WorkloadEnd, connect};

@@ -23,6 +23,23 @@ impl MySqlStore {
     /// # Panics
     /// When the address is none, or the server refuses.
     pub fn create(url: &str, name: &str) -> Self {
+        let store = Self::at(url, name);
+        let opts = OptsBuilder::from_opts(store.opts.clone()).db_name(None::<String>).into();
+        let server = Self { opts, runtime: Arc::clone(&store.runtime) };
+        let made = server.open().and_then(|mut session| {
+            session.run(&format!("drop database if exists {name}; create database {name}"))
+        });
+        if let Err(failure) = made {
+            panic!("Database `{name}` cannot be made: {failure}");
+        }
+        store
+    }
+
+    /// The database `name` on the server with this address.
+    ///
+    /// # Panics
+    /// When the address is none.
+    pub fn at(url: &str, name: &str) -> Self {
         let opts = match Opts::from_url(url) {
             Ok(opts) => opts,
             Err(error) => panic!("`{url}` is no address: {error}"),
@@ -32,13 +49,6 @@ impl MySqlStore {
             Ok(runtime) => Arc::new(runtime),
             Err(error) => panic!("There is no runtime: {error}"),
         };
-        let server = Self { opts: opts.clone(), runtime: Arc::clone(&runtime) };
-        let made = server.open().and_then(|mut session| {
-            session.run(&format!("drop database if exists {name}; create database {name}"))
-        });
-        if let Err(failure) = made {
-            panic!("Database `{name}` cannot be made: {failure}");
-        }
         Self { opts: OptsBuilder::from_opts(opts).db_name(Some(name)).into(), runtime }
     }
 }

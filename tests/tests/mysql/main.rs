@@ -2,4 +2,8 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what cannot be set up fails its test")]
 
 mod binlog_equivalence;
+mod binlog_faults;
+mod binlog_settings;
+mod check;
 mod moves;
+mod own;

@@ -1,25 +1,26 @@
 //! Turns the log's events into the events of a reader.
 
+mod tables;
+
 use std::{
     collections::{HashMap, VecDeque},
-    sync::Arc,
     time::Instant,
 };
 
-use hub_plugin_api::{Boundary, Budgets, Error, ErrorKind, Event, Result, Rows, StreamSchema};
+use hub_plugin_api::{Budgets, Error, ErrorKind, Event, Result};
 
 use super::{
     cursor::malformed,
     ddl,
+    definition::TableNames,
     event::{self, Gtid, Head, Query, code},
     filter::TableFilter,
     gtid::Gtids,
     history::History,
-    position::LogPosition,
-    rows::{ChangedRows, Moment, is_rows},
-    shape::{Collations, Shape},
+    position::{LogPosition, Place},
+    rows::{ChangedRows, is_rows},
+    shape::Collations,
     statement::{self, Statement},
-    table_map::{self, TableMap},
 };
 use crate::{flavor::Vendor, raw::column::ZeroDates};
 
@@ -89,6 +90,8 @@ pub struct Follower {
     moved: bool,
     /// Whether rows came since the last boundary that had to be committed.
     uncommitted: bool,
+    /// Where the stream is to stop for a while.
+    barrier: Option<Place>,
     last_boundary: Instant,
     /// Commit time of the last transaction, µs since 1970 UTC.
     pub last_committed_micros: i64,
@@ -123,6 +126,7 @@ impl Follower {
             waiting_since: None,
             moved: false,
             uncommitted: false,
+            barrier: None,
             last_boundary: Instant::now(),
             last_committed_micros: 0,
         }
@@ -146,6 +150,36 @@ impl Follower {
     /// Whether a boundary could stand here, and would say something new.
     pub fn stands_at_news(&self) -> bool {
         self.open.is_none() && (self.moved || self.waiting_since.is_some())
+    }
+
+    /// Whether the stream stands between two transactions.
+    pub fn is_between(&self) -> bool {
+        self.open.is_none()
+    }
+
+    /// Where the stream is to stop, at the end of the transaction that reaches it.
+    pub fn set_barrier(&mut self, barrier: Option<Place>) {
+        self.barrier = barrier;
+    }
+
+    /// Whether all that was to come before the barrier came.
+    pub fn is_at_barrier(&self) -> bool {
+        self.is_between() && self.barrier.as_ref().is_some_and(|barrier| self.position.place() >= *barrier)
+    }
+
+    /// What is handed over of which tables.
+    pub fn wishes(&self) -> &Wishes {
+        &self.wishes
+    }
+
+    /// The tables that are to be read again.
+    pub fn snapshots(&mut self) -> &mut TableNames {
+        &mut self.position.snapshots
+    }
+
+    /// The number of the last change.
+    pub fn changes(&self) -> u64 {
+        self.position.changes
     }
 
     /// When the last boundary was made.
@@ -375,134 +409,6 @@ impl Follower {
         if self.is_full() {
             self.hand_over()?;
         }
-        Ok(())
-    }
-
-    fn is_full(&self) -> bool {
-        let budgets = &self.wishes.budgets;
-        let (rows, bytes) = self
-            .tables
-            .iter()
-            .fold((0, 0), |(rows, bytes), table| (rows + table.rows.rows(), bytes + table.rows.bytes()));
-        rows as u64 >= budgets.max_batch_rows || bytes as u64 >= budgets.max_batch_bytes
-    }
-
-    fn table_map(&mut self, body: &[u8]) -> Result<()> {
-        let (id, map) = table_map::table_id(body)?;
-        let (database, name) = TableMap::name(map)?;
-        let known = self.by_name.get(&(database.to_vec(), name.to_vec())).copied();
-        let place = match known {
-            Some(None) => None,
-            Some(Some(place)) if self.tables[place].map == map => Some(place),
-            found => {
-                let wanted = found.is_some() || {
-                    let text = String::from_utf8_lossy;
-                    self.wishes.filter.matches(&text(database), &text(name))
-                };
-                let place = if wanted { Some(self.shape(map, found.flatten())?) } else { None };
-                self.by_name.insert((database.to_vec(), name.to_vec()), place);
-                place
-            }
-        };
-        self.by_id.insert(id, place);
-        Ok(())
-    }
-
-    /// Takes a table's new shape, and answers its place.
-    fn shape(&mut self, map: &[u8], known: Option<usize>) -> Result<usize> {
-        let read = TableMap::parse(map)?;
-        let definition = self.history.table(&read.database, &read.table);
-        let shape = Arc::new(Shape::of(&read, definition, self.vendor, &self.collations)?);
-        if let Some(place) = known {
-            let table = &mut self.tables[place];
-            let same = **table.rows.shape() == *shape;
-            table.map = map.to_vec();
-            if same {
-                return Ok(place);
-            }
-            self.flush_table(place)?;
-        }
-        let table = Table {
-            map: map.to_vec(),
-            rows: ChangedRows::new(shape, self.wishes.zero_dates)?,
-            schema_id: self.next_schema,
-            announced: false,
-            change: known.map(|_| "The table was altered".to_owned()),
-        };
-        self.next_schema += 1;
-        match known {
-            Some(place) => {
-                self.tables[place] = table;
-                Ok(place)
-            }
-            None => {
-                self.tables.push(table);
-                Ok(self.tables.len() - 1)
-            }
-        }
-    }
-
-    fn rows(&mut self, of: u8, body: &[u8]) -> Result<()> {
-        let (id, rest) = table_map::table_id(body)?;
-        let place = match self.by_id.get(&id) {
-            Some(Some(place)) => *place,
-            Some(None) => return Ok(()),
-            None => return Err(malformed("Rows come without the map of their table")),
-        };
-        let budgets = self.wishes.budgets;
-        let Some(open) = &mut self.open else {
-            return Err(malformed("Rows come outside of a transaction"));
-        };
-        let moment = Moment {
-            committed_micros: open.committed_micros,
-            max_value_bytes: usize::try_from(budgets.max_value_bytes).unwrap_or(usize::MAX),
-            whole_before: self.wishes.whole_before,
-        };
-        let table = &mut self.tables[place];
-        open.rows += table.rows.append(of, rest, &mut self.position.changes, moment)?;
-        self.waiting_since.get_or_insert_with(Instant::now);
-        self.uncommitted = true;
-        if self.is_full() {
-            // A large transaction goes on in the next batches, without a boundary between.
-            self.flush_rows()?;
-        }
-        Ok(())
-    }
-
-    fn flush_table(&mut self, place: usize) -> Result<()> {
-        let table = &mut self.tables[place];
-        if table.rows.rows() == 0 {
-            return Ok(());
-        }
-        let shape = Arc::clone(table.rows.shape());
-        if !std::mem::replace(&mut table.announced, true) {
-            let mut schema =
-                StreamSchema::new(shape.stream.clone(), table.schema_id, Arc::clone(&shape.schema));
-            schema.change = table.change.take();
-            self.out.push_back(Event::Schema(schema));
-        }
-        let (schema_id, batch) = (table.schema_id, table.rows.finish()?);
-        self.out.push_back(Event::Rows(Rows { stream: shape.stream.clone(), schema_id, batch }));
-        Ok(())
-    }
-
-    fn flush_rows(&mut self) -> Result<()> {
-        (0..self.tables.len()).try_for_each(|place| self.flush_table(place))
-    }
-
-    /// Hands over what waits, and the boundary behind it.
-    ///
-    /// # Errors
-    /// When a batch cannot be put together.
-    pub fn hand_over(&mut self) -> Result<()> {
-        self.flush_rows()?;
-        self.waiting_since = None;
-        self.moved = false;
-        self.boundaries += 1;
-        self.declared_at.push_back((self.boundaries, self.position.schema));
-        self.position.gtids = self.gtids.as_ref().map(ToString::to_string);
-        self.out.push_back(Event::Boundary(Boundary::at(self.boundaries, self.position.to_position()?)));
-        self.last_boundary = Instant::now();
         Ok(())
     }
 }

@@ -1,5 +1,6 @@
 //! By Bin Logs: follows the changes of tables through the binary log.
 
+mod again;
 mod charset;
 mod column;
 mod cursor;

@@ -8,6 +8,7 @@ use hub_plugin_api::{
 use tokio::sync::Mutex;
 
 use super::{
+    again::Again,
     definition::{Definitions, TableNames, hold, look_up, tables},
     dump::Dump,
     follow::Follower,
@@ -183,7 +184,8 @@ impl Plan for LogPlan {
         let follower = Follower::new(vendor, collations, wishes, history, position, gtids);
         let max_delay = std::time::Duration::from_millis(request.budgets.max_delay_ms);
         let heartbeat = self.options.heartbeat();
-        Ok(Box::new(LogReader::new(self.context.clone(), dump, follower, max_delay, heartbeat)))
+        let again = Again::new(&self.settings, &self.context);
+        Ok(Box::new(LogReader::new(self.context.clone(), dump, follower, again, max_delay, heartbeat)))
     }
 }
 

@@ -3,7 +3,7 @@
 use hub_plugin_api::{Position, Result};
 use serde::{Deserialize, Serialize};
 
-use super::gtid::Gtids;
+use super::{definition::TableNames, gtid::Gtids};
 use crate::flavor::Vendor;
 
 /// The version of positions of this strategy.
@@ -27,9 +27,26 @@ pub struct LogPosition {
     /// How many changes of tables' definitions came before.
     #[serde(default)]
     pub schema: u64,
+    /// Tables that are to be read again from here on: database and table.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub snapshots: TableNames,
+}
+
+/// A place in the log of one server, in the order of the log.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// Numbers of files grow, and get longer when they do.
+    digits: usize,
+    file: String,
+    offset: u64,
 }
 
 impl LogPosition {
+    /// Its place in the server's own log.
+    pub fn place(&self) -> Place {
+        Place { digits: self.file.len(), file: self.file.clone(), offset: self.offset }
+    }
+
     /// As the host stores it.
     ///
     /// # Errors
@@ -56,5 +73,19 @@ impl LogPosition {
             Vendor::MySql => Gtids::MySql(text.parse()?),
             Vendor::MariaDb => Gtids::MariaDb(text.parse()?),
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_in_the_order_of_the_log() {
+        let place =
+            |file: &str, offset| LogPosition { file: file.into(), offset, ..LogPosition::default() }.place();
+        assert!(place("binlog.000009", 700) < place("binlog.000010", 4));
+        assert!(place("binlog.999999", 4) < place("binlog.1000000", 4));
+        assert!(place("binlog.000001", 4) < place("binlog.000001", 5));
     }
 }

@@ -142,8 +142,7 @@ impl LogServer {
             file,
             offset,
             gtids: gtids.map(plain),
-            changes: 0,
-            schema: 0,
+            ..LogPosition::default()
         })
     }
 
@@ -165,8 +164,7 @@ impl LogServer {
             file,
             offset: 4,
             gtids: gtids.map(plain),
-            changes: 0,
-            schema: 0,
+            ..LogPosition::default()
         })
     }
 

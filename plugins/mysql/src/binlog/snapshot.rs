@@ -187,7 +187,8 @@ pub struct SnapshotReader {
     schema: SchemaRef,
     budgets: Budgets,
     taken_micros: i64,
-    changes: u64,
+    /// The number of the last change before the next batch's.
+    pub changes: u64,
     state: State,
 }
 

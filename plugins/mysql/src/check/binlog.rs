@@ -113,7 +113,7 @@ async fn permissions(settings: &Settings, session: &mut Session, wants_rows: boo
             return steps;
         }
     }
-    if let Some(step) = server_id(settings, session).await {
+    if let Some(step) = server_id(settings, session).await.or(silent_replica(session).await) {
         steps.push(step);
         return steps;
     }
@@ -180,6 +180,31 @@ async fn server_id(settings: &Settings, session: &mut Session) -> Option<CheckSt
     let wanted = settings.server_id.to_string();
     let taken = (0..replicas.rows.len()).any(|row| replicas.get(row, "Server_Id") == Some(wanted.as_str()));
     taken.then(|| clash("another replica or pipeline that follows this server now"))
+}
+
+/// A replica whose log holds only what is written on the replica itself.
+async fn silent_replica(session: &mut Session) -> Option<CheckStep> {
+    let names = ["log_replica_updates", "log_slave_updates"];
+    let (mut name, mut logs) = (names[0], variable(session, names[0]).await);
+    if logs.is_none() {
+        (name, logs) = (names[1], variable(session, names[1]).await);
+    }
+    if logs.is_none_or(|logs| !matches!(logs.as_str(), "OFF" | "0")) {
+        return None;
+    }
+    let statement = if session.server().is(Vendor::MySql, (8, 0, 22)) {
+        "SHOW REPLICA STATUS"
+    } else {
+        "SHOW SLAVE STATUS"
+    };
+    // An account that may not ask learns nothing.
+    let status = session.ask(statement, DOING).await.ok()?;
+    (!status.rows.is_empty()).then(|| {
+        failed("The server is a replica that does not log what it takes over from its source")
+            .with_field("host")
+            .with_hint("Follow the source, or start this server with the option")
+            .with_fix(format!("[mysqld]\n{name} = ON"))
+    })
 }
 
 /// How long the log is kept, and what a failover would need.

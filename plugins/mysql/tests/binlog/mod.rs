@@ -1,5 +1,6 @@
 //! Following the logs of real servers.
 
+mod again;
 mod checking;
 mod declarations;
 mod faults;

@@ -1,0 +1,162 @@
+//! The tables that are followed, and what waits of them to be handed over.
+
+use std::{sync::Arc, time::Instant};
+
+use hub_plugin_api::{Boundary, Event, Result, Rows, StreamId, StreamSchema, arrow::array::RecordBatch};
+
+use super::{Follower, Table};
+use crate::binlog::{
+    cursor::malformed,
+    rows::{ChangedRows, Moment},
+    shape::Shape,
+    table_map::{self, TableMap},
+};
+
+impl Follower {
+    pub(super) fn is_full(&self) -> bool {
+        let budgets = &self.wishes.budgets;
+        let (rows, bytes) = self
+            .tables
+            .iter()
+            .fold((0, 0), |(rows, bytes), table| (rows + table.rows.rows(), bytes + table.rows.bytes()));
+        rows as u64 >= budgets.max_batch_rows || bytes as u64 >= budgets.max_batch_bytes
+    }
+
+    pub(super) fn table_map(&mut self, body: &[u8]) -> Result<()> {
+        let (id, map) = table_map::table_id(body)?;
+        let (database, name) = TableMap::name(map)?;
+        let known = self.by_name.get(&(database.to_vec(), name.to_vec())).copied();
+        let place = match known {
+            Some(None) => None,
+            Some(Some(place)) if self.tables[place].map == map => Some(place),
+            found => {
+                let wanted = found.is_some() || {
+                    let text = String::from_utf8_lossy;
+                    self.wishes.filter.matches(&text(database), &text(name))
+                };
+                let place = if wanted { Some(self.shape(map, found.flatten())?) } else { None };
+                self.by_name.insert((database.to_vec(), name.to_vec()), place);
+                place
+            }
+        };
+        self.by_id.insert(id, place);
+        Ok(())
+    }
+
+    /// Takes a table's new shape, and answers its place.
+    fn shape(&mut self, map: &[u8], known: Option<usize>) -> Result<usize> {
+        let read = TableMap::parse(map)?;
+        let definition = self.history.table(&read.database, &read.table);
+        let shape = Arc::new(Shape::of(&read, definition, self.vendor, &self.collations)?);
+        if let Some(place) = known {
+            let table = &mut self.tables[place];
+            let same = **table.rows.shape() == *shape;
+            table.map = map.to_vec();
+            if same {
+                return Ok(place);
+            }
+            self.flush_table(place)?;
+        }
+        let table = Table {
+            map: map.to_vec(),
+            rows: ChangedRows::new(shape, self.wishes.zero_dates)?,
+            schema_id: self.next_schema,
+            announced: false,
+            change: known.map(|_| "The table was altered".to_owned()),
+        };
+        self.next_schema += 1;
+        match known {
+            Some(place) => {
+                self.tables[place] = table;
+                Ok(place)
+            }
+            None => {
+                self.tables.push(table);
+                Ok(self.tables.len() - 1)
+            }
+        }
+    }
+
+    pub(super) fn rows(&mut self, of: u8, body: &[u8]) -> Result<()> {
+        let (id, rest) = table_map::table_id(body)?;
+        let place = match self.by_id.get(&id) {
+            Some(Some(place)) => *place,
+            Some(None) => return Ok(()),
+            None => return Err(malformed("Rows come without the map of their table")),
+        };
+        let budgets = self.wishes.budgets;
+        let Some(open) = &mut self.open else {
+            return Err(malformed("Rows come outside of a transaction"));
+        };
+        let moment = Moment {
+            committed_micros: open.committed_micros,
+            max_value_bytes: usize::try_from(budgets.max_value_bytes).unwrap_or(usize::MAX),
+            whole_before: self.wishes.whole_before,
+        };
+        let table = &mut self.tables[place];
+        open.rows += table.rows.append(of, rest, &mut self.position.changes, moment)?;
+        self.waiting_since.get_or_insert_with(Instant::now);
+        self.uncommitted = true;
+        if self.is_full() {
+            // A large transaction goes on in the next batches, without a boundary between.
+            self.flush_rows()?;
+        }
+        Ok(())
+    }
+
+    fn flush_table(&mut self, place: usize) -> Result<()> {
+        let table = &mut self.tables[place];
+        if table.rows.rows() == 0 {
+            return Ok(());
+        }
+        let shape = Arc::clone(table.rows.shape());
+        if !std::mem::replace(&mut table.announced, true) {
+            let mut schema =
+                StreamSchema::new(shape.stream.clone(), table.schema_id, Arc::clone(&shape.schema));
+            schema.change = table.change.take();
+            self.out.push_back(Event::Schema(schema));
+        }
+        let (schema_id, batch) = (table.schema_id, table.rows.finish()?);
+        self.out.push_back(Event::Rows(Rows { stream: shape.stream.clone(), schema_id, batch }));
+        Ok(())
+    }
+
+    pub(super) fn flush_rows(&mut self) -> Result<()> {
+        (0..self.tables.len()).try_for_each(|place| self.flush_table(place))
+    }
+
+    /// Hands over what waits, and the boundary behind it.
+    ///
+    /// # Errors
+    /// When a batch cannot be put together.
+    pub fn hand_over(&mut self) -> Result<()> {
+        self.flush_rows()?;
+        self.waiting_since = None;
+        self.moved = false;
+        self.boundaries += 1;
+        self.declared_at.push_back((self.boundaries, self.position.schema));
+        self.position.gtids = self.gtids.as_ref().map(ToString::to_string);
+        self.out.push_back(Event::Boundary(Boundary::at(self.boundaries, self.position.to_position()?)));
+        self.last_boundary = Instant::now();
+        Ok(())
+    }
+
+    /// The shape that a table is read again in; answers its number.
+    pub fn push_schema(&mut self, schema: StreamSchema) -> u32 {
+        let id = self.next_schema;
+        self.next_schema += 1;
+        self.out.push_back(Event::Schema(StreamSchema { id, ..schema }));
+        id
+    }
+
+    /// Rows of a table that is read again, numbered behind the last change.
+    ///
+    /// # Errors
+    /// When the position cannot be written.
+    pub fn push_snapshot(&mut self, stream: StreamId, schema_id: u32, batch: RecordBatch) -> Result<()> {
+        self.position.changes += batch.num_rows() as u64;
+        self.uncommitted = true;
+        self.out.push_back(Event::Rows(Rows { stream, schema_id, batch }));
+        self.hand_over()
+    }
+}
