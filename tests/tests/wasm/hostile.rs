@@ -26,10 +26,11 @@ use crate::{
 };
 
 /// What the guest can be asked for that ends in an error.
-const MODES: [&str; 20] = [
+const MODES: [&str; 21] = [
     "spin",
     "allocate",
     "recurse",
+    "recurse-by-calls",
     "panic",
     "exit",
     "open-file",
