@@ -12,9 +12,20 @@ use serde_json::Value;
 use crate::{Outcome, failed};
 
 /// The cargo that runs us.
+///
+/// It is not told about our own package: build scripts that look at such variables (ring's does) would run again, and
+/// all that depends on them be built again, whenever cargo is called by us and by hand in turn.
 pub(crate) fn command() -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(workspace_root());
+    for (name, _) in env::vars_os() {
+        let of_our_package = name.to_str().is_some_and(|name| {
+            ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| name.starts_with(prefix))
+        });
+        if of_our_package {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
