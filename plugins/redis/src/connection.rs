@@ -34,7 +34,8 @@ struct Inner {
     tls: Option<Tls>,
 }
 
-/// One session.
+/// One session. A clone is the same one, on which commands of both are on their way together.
+#[derive(Clone)]
 pub enum Session {
     /// On one node.
     Node(MultiplexedConnection),

@@ -89,6 +89,10 @@ impl Connection for RedisConnection {
         }
     }
 
+    async fn release(&self, pipeline: &str) -> Result<()> {
+        streams::release(&self.server, pipeline).await
+    }
+
     async fn writer(&self, request: &WriterRequest) -> Result<Box<dyn Writer>> {
         match request.strategy.as_str() {
             "write" => write::writer(&self.server, request).await,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use hub_plugin_api::Parameter;
 use serde::Deserialize;
 
 use crate::types::{Cell, ColumnBuilder, FieldType};
@@ -15,6 +16,16 @@ pub struct FieldOption {
     /// What its bytes are read as. Default `text`.
     #[serde(default, rename = "type")]
     pub field: FieldType,
+}
+
+impl FieldOption {
+    /// The option `fields`, for what has columns only when `purpose` is so.
+    pub fn option(purpose: &str) -> Parameter {
+        Parameter::structured("fields", "Fields").describe(format!(
+            "{purpose}: a list of {{name, type: text | binary | boolean | int64 | float64 | json}}; when empty, a \
+             column of text for each field that comes"
+        ))
+    }
 }
 
 /// The columns of fields.

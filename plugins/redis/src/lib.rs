@@ -1,7 +1,6 @@
 //! Redis: reads keys of every type, streams and what happens to keys, and writes rows as values.
 #![forbid(unsafe_code)]
 
-mod base64;
 mod check;
 mod cluster;
 mod commands;

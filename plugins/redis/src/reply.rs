@@ -124,3 +124,17 @@ pub fn two(doing: &str, answer: Value) -> Result<(Value, Value)> {
         Err(items) => Err(error::unexpected(doing, &Value::Array(items))),
     }
 }
+
+/// What SCAN answers: the cursor to go on with, 0 at the end, and keys.
+///
+/// # Errors
+/// When it is something else.
+pub fn cursor(doing: &str, answer: Value) -> Result<(u64, Vec<Vec<u8>>)> {
+    let (next, keys) = two(doing, answer)?;
+    let next = bytes(doing, next)?.unwrap_or_default();
+    let cursor = std::str::from_utf8(&next).ok().and_then(|text| text.parse().ok());
+    let cursor = cursor.ok_or_else(|| error::unexpected(doing, &Value::BulkString(next)))?;
+    let keys = items(doing, keys)?.into_iter();
+    let keys = keys.map(|key| Ok(bytes(doing, key)?.unwrap_or_default()));
+    Ok((cursor, keys.collect::<Result<_>>()?))
+}

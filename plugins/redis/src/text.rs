@@ -1,6 +1,7 @@
 //! Values of columns as the bytes that Redis stores: text and bytes as they are, everything else as text that no two
 //! different values share.
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use hub_plugin_api::{
     Error, ErrorKind, Result, Value,
     arrow::{
@@ -17,8 +18,6 @@ use hub_plugin_api::{
     types::{Column, LogicalType},
 };
 use serde_json::Map;
-
-use crate::base64;
 
 mod calendar;
 
@@ -254,10 +253,10 @@ fn json(logical: &LogicalType, array: &dyn Array, row: usize) -> Option<Value> {
             number(text.clone()).unwrap_or(Value::String(text))
         }
         LogicalType::Binary | LogicalType::Geometry | LogicalType::Opaque { binary: true, .. } => {
-            Value::String(base64::encode(array.as_binary_opt::<i32>()?.value(row)))
+            Value::String(BASE64_STANDARD.encode(array.as_binary_opt::<i32>()?.value(row)))
         }
         LogicalType::FixedBinary(_) => {
-            Value::String(base64::encode(array.as_fixed_size_binary_opt()?.value(row)))
+            Value::String(BASE64_STANDARD.encode(array.as_fixed_size_binary_opt()?.value(row)))
         }
         LogicalType::Json => {
             let text = array.as_string_opt::<i32>()?.value(row);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hub_plugin_api::{
+    Parameter,
     arrow::array::{ArrayRef, BinaryBuilder, BooleanBuilder, Float64Builder, Int64Builder, StringBuilder},
     types::{Column, LogicalType},
 };
@@ -101,6 +102,11 @@ pub enum Encoding {
 }
 
 impl Encoding {
+    /// The option `encoding`; each strategy says what it is for.
+    pub fn option() -> Parameter {
+        Parameter::dropdown("encoding", "Encoding", &[("text", "Text"), ("binary", "Binary")]).default("text")
+    }
+
     /// The type of a column of keys or values.
     pub fn field_type(self) -> FieldType {
         match self {

@@ -9,5 +9,6 @@ mod keyspace;
 mod queries;
 mod speed;
 mod streams;
+mod strings;
 mod support;
 mod writing;

@@ -262,3 +262,38 @@ fn three_consumers_that_are_killed_leave_no_entry_behind() {
         redis::cmd("DEL").arg(&name).exec_async(&mut client).await.unwrap();
     });
 }
+
+#[test]
+fn a_released_pipeline_leaves_its_groups_unless_entries_are_pending() {
+    run(async {
+        let (server, mut client, name) = stream("released").await;
+        add(&mut client, &name, 0..4).await;
+        let connection = server.connection().await;
+        let options = json!({ "streams": [name], "group": "g", "count": 2 });
+        let plan = connection.plan(&plan_request("streams", "leaves", options)).await.unwrap();
+        let mut reader = open(&*plan, None).await.unwrap();
+        let read = follow(&mut *reader, PATIENCE).await.unwrap();
+        reader.acknowledge(read.boundaries[0].number).await.unwrap();
+        assert_eq!(pending(&mut client, &name).await, 2);
+        connection.release("leaves").await.unwrap();
+        assert_eq!(consumers(&mut client, &name).await, ["connector-hub:leaves"], "two entries are pending");
+        assert_eq!(pending(&mut client, &name).await, 2);
+
+        reader.acknowledge(read.boundaries.last().unwrap().number).await.unwrap();
+        drop(reader);
+        let other = ["GROUP", "g", "another", "COUNT", "1", "STREAMS", &name, ">"];
+        redis::cmd("XREADGROUP").arg(&other).exec_async(&mut client).await.unwrap();
+        connection.release("leaves").await.unwrap();
+        connection.release("leaves").await.unwrap();
+        let left = consumers(&mut client, &name).await;
+        assert!(!left.iter().any(|name| name.starts_with("connector-hub:")), "{left:?}");
+        redis::cmd("DEL").arg(&name).exec_async(&mut client).await.unwrap();
+    });
+}
+
+async fn consumers(client: &mut MultiplexedConnection, stream: &str) -> Vec<String> {
+    let info: Vec<HashMap<String, redis::Value>> =
+        redis::cmd("XINFO").arg("CONSUMERS").arg(stream).arg("g").query_async(client).await.unwrap();
+    let name = |consumer: &HashMap<String, redis::Value>| redis::from_redis_value(consumer["name"].clone());
+    info.iter().map(|consumer| name(consumer).unwrap()).collect()
+}

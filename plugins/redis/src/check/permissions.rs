@@ -32,7 +32,7 @@ fn commands(request: &CheckRequest) -> Vec<Needed> {
             all.push(needed(&["TYPE", key]));
             all.push(needed(&["PTTL", key]));
             for (of, names) in [
-                ("string", &["GETRANGE", "GET", "STRLEN", "EXISTS"][..]),
+                ("string", &["GETRANGE", "GET", "MGET", "STRLEN", "EXISTS"][..]),
                 ("hash", &["HLEN", "HGETALL", "HSCAN"]),
                 ("list", &["LLEN", "LRANGE"]),
                 ("set", &["SCARD", "SMEMBERS", "SSCAN"]),

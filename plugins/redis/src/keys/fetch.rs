@@ -1,11 +1,15 @@
 //! Values of many keys in few round trips: first what they are, then how long, then all of them. A collection of many
 //! elements is read in parts, so that the server is never busy with one command for long.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use hub_plugin_api::{Error, ErrorKind, Result};
 use redis::{Pipeline, Value};
 
+use super::strings::Together;
 use crate::{commands, connection::Session, error, reply, types::Kind};
 
 const DOING: &str = "Could not read the values";
@@ -78,6 +82,8 @@ pub struct Fetcher {
     pub filtered: bool,
     /// Whether the time to live is asked for.
     pub ttl: bool,
+    /// Where strings that SCAN has found may be asked for with one command.
+    pub together: Option<Arc<Together>>,
     /// The most bytes of one value.
     pub max_value_bytes: u64,
 }
@@ -98,13 +104,23 @@ impl Fetcher {
     /// When the server refuses, or a value has more than `max_value_bytes`.
     pub async fn fetch(&self, session: &mut Session, keys: Vec<Vec<u8>>) -> Result<Vec<Entry>> {
         let Some(route) = keys.first().cloned() else { return Ok(Vec::new()) };
+        if let Some(together) = &self.together
+            && together.is_likely_small()
+            && let Some(entries) = together.fetch(session, &keys, self.ttl).await?
+        {
+            return Ok(entries);
+        }
         let mut found = self.classify(session, &route, keys).await?;
         self.complete_strings(session, &mut found).await?;
         self.complete_collections(session, &route, &mut found).await?;
         let entries = found.into_iter().filter_map(|one| {
             Some(Entry { key: one.key, kind: one.kind, ttl_ms: one.ttl_ms, content: one.content? })
         });
-        Ok(entries.collect())
+        let entries: Vec<Entry> = entries.collect();
+        if let Some(together) = &self.together {
+            together.note(&entries);
+        }
+        Ok(entries)
     }
 
     /// Types and times to live; strings come with their first bytes where the type is known.

@@ -1,5 +1,6 @@
 //! Values as JSON text: objects for hashes, lists for the others.
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use hub_plugin_api::{Value, json};
 use serde_json::Map;
 
@@ -94,7 +95,7 @@ fn text_of(encoding: Encoding) -> impl Fn(&[u8]) -> Result<String, String> {
         Encoding::Text => std::str::from_utf8(bytes)
             .map(str::to_owned)
             .map_err(|_| "The value is not UTF-8 text; `encoding: binary` takes it".into()),
-        Encoding::Binary => Ok(crate::base64::encode(bytes)),
+        Encoding::Binary => Ok(BASE64_STANDARD.encode(bytes)),
     }
 }
 

@@ -8,6 +8,7 @@ mod reader;
 mod scan;
 mod seen;
 mod shape;
+mod strings;
 
 pub(crate) use fetch::{Entry, Fetcher as ScanFetch};
 pub(crate) use json::{fields_json, fields_payload, text_or_hex, value_json};

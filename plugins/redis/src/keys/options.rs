@@ -160,7 +160,6 @@ pub fn options() -> Vec<Parameter> {
     let mut kinds = vec![("any", "Any")];
     kinds.extend(Kind::KNOWN);
     let shapes = [("value", "Value"), ("fields", "Fields of Hashes"), ("elements", "Elements")];
-    let encodings = [("text", "Text"), ("binary", "Binary")];
     vec![
         Parameter::list("patterns", "Patterns")
             .describe("Patterns of keys, such as `user:*`; a key that several match is read once"),
@@ -172,12 +171,8 @@ pub fn options() -> Vec<Parameter> {
             "A row is a key with its whole value (strings as they are, others as JSON), a hash with a column a field, \
              or an element of a value",
         ),
-        Parameter::structured("fields", "Fields").describe(
-            "For hashes: a list of {name, type: text | binary | boolean | int64 | float64 | json}; when empty, a column \
-             of text for each field that comes",
-        ),
-        Parameter::dropdown("encoding", "Encoding", &encodings)
-            .default("text")
+        FieldOption::option("For hashes"),
+        Encoding::option()
             .describe("Whether keys and values are text, so that others are rejected, or bytes (base64 inside JSON)"),
         Parameter::boolean("ttl", "Time to live")
             .default(true)

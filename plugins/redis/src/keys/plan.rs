@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use hub_plugin_api::{
     Error, Guarantee, OpenRequest, Plan, PlanDescription, PlanRequest, Reader, Result, Snapshot, Split,
     StreamId, async_trait, json,
@@ -9,8 +11,9 @@ use super::{
     reader::{self, POSITION},
     scan::Scan,
     shape::Shaper,
+    strings::Together,
 };
-use crate::connection::Server;
+use crate::{config::Deployment, connection::Server, types::Kind};
 
 const REASON: &str = "Every key that is there throughout comes; after a restart, keys may come again";
 
@@ -69,12 +72,18 @@ impl Plan for KeysPlan {
         let slots = request.split.opaque.get("slots").cloned().unwrap_or_default();
         let slots: Vec<(u16, u16)> = serde_json::from_value(slots)?;
         let start = request.position.as_ref().map(|position| position.read(POSITION)).transpose()?;
+        let settings = self.server.settings();
         let kind = self.options.kind();
+        let filtered = kind.is_some() && self.options.keys.is_empty();
+        // One command takes keys of one slot only in a cluster.
+        let is_together =
+            filtered && kind == Some(Kind::String) && settings.deployment != Deployment::Cluster;
         let scan = Scan {
             server: self.server.clone(),
             fetcher: Fetcher {
-                filtered: kind.is_some() && self.options.keys.is_empty(),
+                filtered,
                 only: kind,
+                together: is_together.then(|| Arc::new(Together::new(settings.database_index))),
                 ttl: self.options.ttl,
                 max_value_bytes: request.budgets.max_value_bytes,
             },

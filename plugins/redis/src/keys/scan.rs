@@ -2,10 +2,14 @@
 
 use std::collections::HashSet;
 
+use futures_util::{StreamExt as _, stream::FuturesOrdered};
 use hub_plugin_api::{Level, Result};
-use redis::Value;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc::Sender;
+use tokio::{
+    select,
+    sync::mpsc::{Receiver, Sender, channel},
+    try_join,
+};
 
 use super::{
     fetch::{Entry, Fetcher},
@@ -17,7 +21,7 @@ use crate::{
     commands,
     config::Deployment,
     connection::{Server, Session},
-    error, reply,
+    reply,
 };
 
 const DOING: &str = "Could not look for keys";
@@ -29,6 +33,10 @@ const PAGE_BYTES: usize = 2 << 20;
 const LEAST_KEYS: usize = 16;
 /// And for the first time.
 const FIRST_KEYS: usize = 256;
+/// What SCAN brought waits for this many others: the server looks for keys while values are on their way.
+const FOUND_AHEAD: usize = 1;
+/// Questions for values that the server has before it is done with the first: it has work while an answer is read.
+const PAGES_AT_ONCE: usize = 2;
 
 /// How far a split is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +59,13 @@ pub struct Page {
     pub entries: Vec<Entry>,
     /// Where reading goes on behind them; absent in the middle of what one cursor brought.
     pub position: Option<ScanPosition>,
+}
+
+/// Keys that one question of SCAN brought.
+struct Found {
+    keys: Vec<Vec<u8>>,
+    /// Where looking goes on.
+    behind: ScanPosition,
 }
 
 /// What is to be read.
@@ -89,7 +104,6 @@ impl Scan {
         let mut seen = self.options.unique_keys.then(|| Seen::new(self.server.context()));
         let named: HashSet<&[u8]> = self.options.keys.iter().map(String::as_bytes).collect();
         let mut start = self.start.clone();
-        let mut per_page = FIRST_KEYS;
         loop {
             let mut nodes = self.nodes().await?;
             let at = match start.take() {
@@ -126,35 +140,15 @@ impl Scan {
                 }
             }
             while at.master < nodes.masters.len() && !self.options.patterns.is_empty() {
-                let session = nodes.session(&self.server, at.master).await?;
-                let (cursor, keys) = self.scan(session, at.cursor).await?;
-                at.cursor = cursor;
-                if cursor == 0 {
-                    at.master += 1;
+                let session = nodes.session(&self.server, at.master).await?.clone();
+                let next = ScanPosition { master: at.master + 1, cursor: 0, ..at.clone() };
+                let (finder, found) = channel(FOUND_AHEAD);
+                let finding = self.find(session.clone(), at, &mut seen, &named, finder);
+                let ((), is_taken) = try_join!(finding, self.read(session, found, sender))?;
+                if !is_taken {
+                    return Ok(());
                 }
-                let mut wanted = Vec::with_capacity(keys.len());
-                for key in keys {
-                    if self.is_wanted(&key) && !named.contains(key.as_slice()) && new(&mut seen, &key)? {
-                        wanted.push(key);
-                    }
-                }
-                let mut wanted = wanted.into_iter().peekable();
-                loop {
-                    let part: Vec<Vec<u8>> = wanted.by_ref().take(per_page).collect();
-                    let count = part.len();
-                    let entries = self.fetcher.fetch(session, part).await?;
-                    let bytes: usize =
-                        entries.iter().map(|entry| entry.content.bytes() + entry.key.len()).sum();
-                    per_page = (PAGE_BYTES * count.max(1) / bytes.max(1))
-                        .clamp(LEAST_KEYS, 4 * count.max(FIRST_KEYS));
-                    let is_last = wanted.peek().is_none();
-                    if !send(sender, entries, is_last.then(|| at.clone())).await {
-                        return Ok(());
-                    }
-                    if is_last {
-                        break;
-                    }
-                }
+                at = next;
             }
             // Keys that moved while they were looked for may have been missed: all are looked for again. Those that
             // were handed over are known.
@@ -162,6 +156,89 @@ impl Scan {
                 return Ok(());
             }
         }
+    }
+
+    /// Looks for the keys of one master, ahead of whoever reads their values.
+    async fn find(
+        &self,
+        mut session: Session,
+        mut at: ScanPosition,
+        seen: &mut Option<Seen>,
+        named: &HashSet<&[u8]>,
+        finder: Sender<Found>,
+    ) -> Result<()> {
+        let master = at.master;
+        while at.master == master {
+            let (cursor, keys) = self.scan(&mut session, at.cursor).await?;
+            at.cursor = cursor;
+            if cursor == 0 {
+                at.master += 1;
+            }
+            let mut wanted = Vec::with_capacity(keys.len());
+            for key in keys {
+                if self.is_wanted(&key) && !named.contains(key.as_slice()) && new(seen, &key)? {
+                    wanted.push(key);
+                }
+            }
+            if finder.send(Found { keys: wanted, behind: at.clone() }).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the values of what was found and hands them on; whether there is anybody who takes them.
+    async fn read(
+        &self,
+        session: Session,
+        mut found: Receiver<Found>,
+        sender: &Sender<Result<Page>>,
+    ) -> Result<bool> {
+        let mut per_page = FIRST_KEYS;
+        let mut rest: Option<Found> = None;
+        let mut is_searched = false;
+        let mut pages = FuturesOrdered::new();
+        while !is_searched || !pages.is_empty() {
+            if pages.len() < PAGES_AT_ONCE
+                && let Some(mut part) = rest.take()
+            {
+                let is_more = part.keys.len() > per_page;
+                let later = if is_more { part.keys.split_off(per_page) } else { Vec::new() };
+                let position = (!is_more).then(|| part.behind.clone());
+                pages.push_back(self.page(session.clone(), part.keys, position));
+                rest = is_more.then_some(Found { keys: later, behind: part.behind });
+                continue;
+            }
+            select! {
+                Some(page) = pages.next() => {
+                    let (count, page) = page?;
+                    let bytes: usize =
+                        page.entries.iter().map(|entry| entry.content.bytes() + entry.key.len()).sum();
+                    if count > 0 {
+                        let fitting = PAGE_BYTES * count / bytes.max(1);
+                        per_page = fitting.clamp(LEAST_KEYS, 4 * count.max(FIRST_KEYS));
+                    }
+                    if sender.send(Ok(page)).await.is_err() {
+                        return Ok(false);
+                    }
+                }
+                next = found.recv(), if rest.is_none() && !is_searched => match next {
+                    Some(next) => rest = Some(next),
+                    None => is_searched = true,
+                },
+            }
+        }
+        Ok(true)
+    }
+
+    async fn page(
+        &self,
+        mut session: Session,
+        keys: Vec<Vec<u8>>,
+        position: Option<ScanPosition>,
+    ) -> Result<(usize, Page)> {
+        let count = keys.len();
+        Ok((count, Page { entries: self.fetcher.fetch(&mut session, keys).await?, position }))
     }
 
     fn is_cluster(&self) -> bool {
@@ -182,13 +259,7 @@ impl Scan {
         let kind = self.options.kind();
         let kind = kind.as_ref().map(|kind| kind.server_name());
         let command = commands::scan(cursor, self.options.scan_pattern(), self.count, kind);
-        let (next, keys) = reply::two(DOING, session.call(DOING, &command).await?)?;
-        let next = reply::bytes(DOING, next)?.unwrap_or_default();
-        let cursor = std::str::from_utf8(&next).ok().and_then(|text| text.parse().ok());
-        let cursor = cursor.ok_or_else(|| error::unexpected(DOING, &Value::BulkString(next)))?;
-        let keys = reply::items(DOING, keys)?.into_iter();
-        let keys = keys.map(|key| Ok(reply::bytes(DOING, key)?.unwrap_or_default()));
-        Ok((cursor, keys.collect::<Result<_>>()?))
+        reply::cursor(DOING, session.call(DOING, &command).await?)
     }
 
     /// Who has keys of the split now.

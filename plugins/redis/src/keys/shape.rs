@@ -270,7 +270,7 @@ impl Shaper {
             cells.push(key.map_err(|reason| format!("The key {reason}; `encoding: binary` takes it"))?);
         }
         if self.options.shape != Shape::Fields {
-            cells.push(Cell::Owned(entry.kind.name().to_owned()));
+            cells.push(Cell::Text(entry.kind.name()));
         }
         if self.options.ttl {
             cells.push(entry.ttl_ms.map_or(Cell::Null, Cell::Integer));

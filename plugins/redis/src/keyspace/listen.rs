@@ -195,6 +195,7 @@ impl Listener {
                 only: None,
                 filtered: false,
                 ttl: true,
+                together: None,
                 max_value_bytes: self.max_value_bytes,
             },
             slots: vec![(0, crate::cluster::SLOTS - 1)],

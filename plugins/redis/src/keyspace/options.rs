@@ -70,7 +70,6 @@ impl KeyspaceOptions {
 
 /// The options, in the order in which a form shows them.
 pub fn options() -> Vec<Parameter> {
-    let encodings = [("text", "Text"), ("binary", "Binary")];
     vec![
         Parameter::list("events", "Events")
             .describe("Names of events such as `set`, `del`, `expired`, `hset`, or patterns of them; all when empty"),
@@ -82,8 +81,7 @@ pub fn options() -> Vec<Parameter> {
             "Reads all keys after each interruption, as event `reconcile`: what was set meanwhile is found, what was \
              removed meanwhile is not",
         ),
-        Parameter::dropdown("encoding", "Encoding", &encodings)
-            .default("text")
+        Encoding::option()
             .advanced()
             .describe("Whether keys and values are text, so that others are rejected, or bytes (base64 inside JSON)"),
         Parameter::text("stream", "Stream")

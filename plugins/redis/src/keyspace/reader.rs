@@ -147,6 +147,7 @@ impl KeyspaceReader {
             only: None,
             filtered: false,
             ttl: true,
+            together: None,
             max_value_bytes: self.budgets.max_value_bytes,
         };
         let mut keys: BTreeMap<Vec<u8>, ()> = BTreeMap::new();

@@ -30,6 +30,11 @@ impl Group {
     }
 }
 
+/// The name in the group of a pipeline that is given none.
+pub fn own_consumer(pipeline: &str) -> String {
+    format!("connector-hub:{pipeline}")
+}
+
 /// Makes a group at the beginning or the end of a stream, unless it is there.
 ///
 /// # Errors

@@ -6,8 +6,10 @@ mod options;
 mod plan;
 mod position;
 mod reader;
+mod release;
 mod rows;
 mod trimmed;
 
 pub(crate) use options::options;
 pub(crate) use plan::plan;
+pub(crate) use release::release;

@@ -136,7 +136,6 @@ impl StreamsOptions {
 pub fn options() -> Vec<Parameter> {
     let starts = [("earliest", "Earliest"), ("latest", "Latest")];
     let shapes = [("json", "JSON"), ("fields", "Fields")];
-    let encodings = [("text", "Text"), ("binary", "Binary")];
     let trimmed = [("stop", "Stop"), ("warn", "Warn")];
     vec![
         Parameter::list("streams", "Streams").required().describe("Keys of the streams"),
@@ -150,12 +149,8 @@ pub fn options() -> Vec<Parameter> {
         Parameter::dropdown("shape", "Shape", &shapes)
             .default("json")
             .describe("Whether an entry's fields are one JSON document, or a column each"),
-        Parameter::structured("fields", "Fields").describe(
-            "For a column a field: a list of {name, type: text | binary | boolean | int64 | float64 | json}; when empty, \
-             a column of text for each field that comes",
-        ),
-        Parameter::dropdown("encoding", "Encoding", &encodings)
-            .default("text")
+        FieldOption::option("For a column a field"),
+        Encoding::option()
             .advanced()
             .describe("Whether values are text, so that others are rejected, or bytes (base64 inside JSON)"),
         Parameter::text("id_column", "Id column")

@@ -42,7 +42,7 @@ pub async fn plan(server: &Server, request: &PlanRequest) -> Result<Box<dyn Plan
     };
     let group = options.group.clone().map(|name| {
         let consumer = options.consumer.clone();
-        Group::new(name, consumer.unwrap_or_else(|| format!("connector-hub:{}", request.pipeline)))
+        Group::new(name, consumer.unwrap_or_else(|| group::own_consumer(&request.pipeline)))
     });
     let mut session = server.session().await?;
     if let Some(group) = group.as_ref().filter(|_| options.create_group && !request.peek) {

@@ -1,4 +1,5 @@
-//! Days and times as ISO 8601 writes them, for every number that a column can hold.
+//! Days and times as ISO 8601 writes them, for every number that a column can hold: a day of 32 bits reaches five
+//! million years, where the calendars of libraries end at ten or some hundred thousand.
 
 /// `2024-02-29`; years beyond four digits have a sign.
 pub fn date(days: i128) -> String {

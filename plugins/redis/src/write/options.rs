@@ -149,7 +149,6 @@ pub fn options() -> Vec<Parameter> {
         ("json", "JSON"),
         ("from-rows", "From Rows"),
     ];
-    let encodings = [("text", "Text"), ("binary", "Binary")];
     vec![
         Parameter::dropdown("type", "Type", &types).default("hash").describe(
             "What a row becomes: a hash with a field a column, a string, an element of a list, a member of a set or a \
@@ -177,8 +176,7 @@ pub fn options() -> Vec<Parameter> {
             "List of {on: insert | update | delete | snapshot, command: [name, argument …]}: run in order for each row \
              instead of the type's own; `{{column}}` stands for a value, `{{__before.column}}` for the one before",
         ),
-        Parameter::dropdown("encoding", "Encoding", &encodings)
-            .default("text")
+        Encoding::option()
             .advanced()
             .describe("For From Rows: the encoding that By Keys was told, so that base64 inside JSON is bytes again"),
         Parameter::number("wait_replicas", "Wait for replicas")

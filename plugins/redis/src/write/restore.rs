@@ -1,5 +1,6 @@
 //! Rows of By Keys become the keys that they were: type, value and time to live.
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use hub_plugin_api::{Error, Result, Value, types::LogicalType};
 
 use super::{
@@ -8,7 +9,6 @@ use super::{
     target::Action,
 };
 use crate::{
-    base64,
     text::TextColumn,
     types::{Encoding, Kind},
 };
@@ -81,7 +81,7 @@ pub fn actions(
             value.as_str().ok_or_else(|| Refused::new(format!("`{value}` in column `value` is no text")))?;
         match options.encoding {
             Encoding::Text => Ok(text.as_bytes().to_vec()),
-            Encoding::Binary => base64::decode(text).ok_or_else(|| {
+            Encoding::Binary => BASE64_STANDARD.decode(text).map_err(|_| {
                 Refused::new("A text in column `value` is no base64, as `encoding: binary` has it")
             }),
         }
