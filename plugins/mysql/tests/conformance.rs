@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use connector_hub::plugins::{PluginFolder, Registry, RegistryOptions};
 use hub_plugin_api::{
     CommitToken, Config, Connector, Error, ErrorKind, Result, Rows, Statement, StreamId, StreamSchema,
     WriterRequest,
@@ -20,9 +21,9 @@ struct Surroundings {
 }
 
 impl Surroundings {
-    fn new(which: Which) -> Self {
+    fn new(which: Which, name: &str) -> Self {
         let runtime = Runtime::new().unwrap();
-        let server = runtime.block_on(Server::new(which, "suite"));
+        let server = runtime.block_on(Server::new(which, &format!("suite_{name}")));
         Self { server, runtime }
     }
 
@@ -152,17 +153,41 @@ impl Subject for Surroundings {
     }
 }
 
+fn linked(which: Which) {
+    Suite::new(Surroundings::new(which, "linked")).run().assert();
+}
+
+/// The same calls through the library, as the host opens it.
+fn loaded(which: Which, name: &str) {
+    let plugins = std::env::var_os("HUB_TEST_PLUGINS").expect("run `cargo xtask test`");
+    let cache = tempfile::tempdir().unwrap();
+    let folder = PluginFolder::given(std::path::Path::new(&plugins));
+    let registry = Registry::open(RegistryOptions::new(vec![folder], cache.path().join("cache")));
+    let loaded = registry.find(name).unwrap();
+    Suite::new(Surroundings::new(which, "loaded")).loaded(Arc::clone(&loaded.connector)).run().assert();
+}
+
 #[test]
 fn mysql_conforms() {
-    Suite::new(Surroundings::new(Which::MySql)).run().assert();
+    linked(Which::MySql);
 }
 
 #[test]
 fn mariadb_conforms() {
-    Suite::new(Surroundings::new(Which::MariaDb)).run().assert();
+    linked(Which::MariaDb);
 }
 
 #[test]
 fn a_newer_mariadb_conforms() {
-    Suite::new(Surroundings::new(Which::NewMariaDb)).run().assert();
+    linked(Which::NewMariaDb);
+}
+
+#[test]
+fn mysql_conforms_as_a_loaded_library() {
+    loaded(Which::MySql, "mysql");
+}
+
+#[test]
+fn mariadb_conforms_as_a_loaded_library() {
+    loaded(Which::MariaDb, "mariadb");
 }

@@ -74,6 +74,61 @@ pub const COMMON: &[&str] = &[
     "INSERT INTO shapes VALUES (2, ST_GeomFromText('POINT(1 2)', 3857), ST_GeomFromText('POINT(0 0)'))",
 ];
 
+/// Every width that a type is stored in, and every character set that is carried.
+pub fn widths() -> Vec<String> {
+    let labels = |most: u32| (1..=most).map(|label| format!("'l{label}'")).collect::<Vec<_>>().join(",");
+    let create = format!(
+        "CREATE TABLE widths (id int PRIMARY KEY, b7 bit(7), b10 bit(10), b33 bit(33),
+            t1 time(1), t2 time(2), t3 time(3), t4 time(4), t5 time(5),
+            d1 datetime(1), d2 datetime(2), d3 datetime(3), d4 datetime(4), d5 datetime(5),
+            s1 timestamp(1) NULL, s2 timestamp(2) NULL, s3 timestamp(3) NULL, s4 timestamp(4) NULL, s5 timestamp(5) NULL,
+            n1 decimal(1), n9 decimal(9,9), n18 decimal(18,9), n20 decimal(20,1), n65 decimal(65), nu decimal(12,3) unsigned,
+            f float(7,4), d double(10,3), fu float unsigned, du double unsigned,
+            tt tinytext, mt mediumtext, tb tinyblob, mb mediumblob, lb longblob, bn binary(255), vb varbinary(300),
+            c255 char(255), v300 varchar(300), many enum({}), few enum('only'), flags set({}),
+            u3 varchar(10) CHARACTER SET utf8mb3, u16 varchar(10) CHARACTER SET utf16, u32 char(10) CHARACTER SET utf32,
+            u2 text CHARACTER SET ucs2, a varchar(10) CHARACTER SET ascii, l text CHARACTER SET latin1,
+            bi varchar(10) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin,
+            po polygon, mp multipoint, ml multilinestring, gc geometrycollection)",
+        labels(300),
+        labels(64)
+    );
+    let shapes = "ST_GeomFromText('POLYGON((0 0,4 0,4 4,0 0),(1 1,2 1,2 2,1 1))'), ST_GeomFromText('MULTIPOINT((1 2),(3 4))'),
+        ST_GeomFromText('MULTILINESTRING((0 0,1 1),(2 2,3 3))'), ST_GeomFromText('GEOMETRYCOLLECTION(POINT(1 1),LINESTRING(0 0,1 1))')";
+    vec![
+        create,
+        format!(
+            "INSERT INTO widths VALUES (1, b'1111111', b'1000000001', b'100000000000000000000000000000001',
+            '-00:00:00.1', '-12:34:56.78', '-838:59:58.999', '-00:00:01.0001', '-99:00:00.99999',
+            '2024-02-29 23:59:59.9', '2024-02-29 23:59:59.99', '2024-02-29 23:59:59.999', '2024-02-29 23:59:59.9999',
+            '2024-02-29 23:59:59.99999', '2024-02-29 23:59:59.9', '2024-02-29 23:59:59.99', '2024-02-29 23:59:59.999',
+            '2024-02-29 23:59:59.9999', '2024-02-29 23:59:59.99999',
+            -9, -0.999999999, -999999999.999999999, -9999999999999999999.9, -99999999999999999999999999999999999999999999999999999999999999999,
+            999999999.999, -999.9999, -9999999.999, 3.4028234e38, 1.7976931348623157e308,
+            repeat('ü', 127), repeat('m', 70000), repeat(x'00', 255), repeat(x'ff', 66000), repeat(x'01', 70000), x'ff', repeat(x'02', 300),
+            repeat('ü', 255), repeat('v', 300), 'l300', 'only', 'l1,l33,l64', '€', '𝄞ü', '𝄞', '€ü', 'plain', 'é', 'É', {shapes})"
+        ),
+        "INSERT INTO widths (id, b7, b10, t1, t2, t3, t4, t5, n1, n9, n18, many, flags, tt, tb, bn, vb, u16, u2, a, d1, s5)
+            VALUES (2, b'0', b'1', '00:00:00.9', '01:02:03.04', '838:59:58.001', '-00:00:00.9999', '00:00:00', 0, 0.000000001,
+            0.5, 'l256', '', '', '', '', '', '', '', '', '1000-01-01', '1970-01-01 00:00:01.00001')"
+            .to_owned(),
+        "INSERT INTO widths (id) VALUES (3)".to_owned(),
+    ]
+}
+
+#[test]
+fn values_of_every_width_and_character_set_arrive_as_they_are() {
+    for which in ALL {
+        run(async {
+            let server = Server::new(which, "widths").await;
+            let statements = widths();
+            server.run(&statements.iter().map(String::as_str).collect::<Vec<_>>()).await;
+            let read = read_statement(&*server.connection().await, "select * from widths").await.unwrap();
+            insta::assert_snapshot!(format!("widths_{which:?}"), picture(&read));
+        });
+    }
+}
+
 #[test]
 fn values_at_the_edges_of_their_types_arrive_as_they_are() {
     for which in ALL {

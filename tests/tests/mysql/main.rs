@@ -3,6 +3,7 @@
 
 mod binlog_equivalence;
 mod binlog_faults;
+mod binlog_reread;
 mod binlog_settings;
 mod check;
 mod moves;

@@ -11,9 +11,10 @@
 use std::time::Duration;
 
 use hub_plugin_api::{Context, Error, ErrorKind, Event, Level, Reader, Result, Value};
+use tokio::{task::JoinHandle, time};
 
 use super::{
-    definition::tables,
+    definition::{TableNames, tables},
     filter::TableFilter,
     follow::Follower,
     server::LogServer,
@@ -33,6 +34,8 @@ pub struct Again {
 enum State {
     /// Nothing is read, or what is wished has no state yet.
     None,
+    /// The server is asked for one. The stream waits, so that it does not pass its place.
+    Making(Making),
     /// The stream has not come to the state's place.
     Waiting(Box<Held>),
     /// The stream stands at that place.
@@ -43,6 +46,15 @@ enum State {
 struct Held {
     start: Start,
     vendor: Vendor,
+}
+
+/// A state on its way; given up with its owner.
+struct Making(JoinHandle<Result<(TableNames, Option<Held>)>>);
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// The table that is being read.
@@ -80,32 +92,36 @@ impl Again {
                     .with_hint("Name it in option `tables` and run again"));
             }
         }
-        for table in found {
-            if !follower.snapshots().contains(&table) {
-                follower.snapshots().push(table);
-            }
-        }
+        follower.wish(found)?;
         Ok(())
     }
 
-    /// Holds the state that the wished tables are read in; the stream goes on up to its place.
+    /// Holds the state that the wished tables are read in; the stream goes on up to its place. `false` while the state
+    /// is not there: the stream must not go on.
     ///
     /// # Errors
     /// When the server refuses.
-    pub async fn prepare(&mut self, follower: &mut Follower) -> Result<()> {
-        if !matches!(self.state, State::None) || follower.snapshots().is_empty() || !follower.is_between() {
-            return Ok(());
+    pub async fn prepare(&mut self, follower: &mut Follower, max_wait: Duration) -> Result<bool> {
+        if matches!(self.state, State::None) && !follower.snapshots().is_empty() && follower.is_between() {
+            let making = make(
+                self.settings.clone(),
+                self.context.clone(),
+                follower.wishes().filter.clone(),
+                follower.snapshots().clone(),
+            );
+            self.state = State::Making(Making(tokio::spawn(making)));
         }
-        let mut server = LogServer::open(&self.settings, &self.context).await?;
+        let State::Making(Making(task)) = &mut self.state else { return Ok(true) };
+        let Ok(made) = time::timeout(max_wait, task).await else { return Ok(false) };
+        self.state = State::None;
+        let (there, held) = made.map_err(|_| Error::internal("The task that begins a snapshot ended"))??;
         // Of tables that went since there is nothing to read: the log says so itself.
-        let there = tables(&mut server, &follower.wishes().filter).await?;
         follower.snapshots().retain(|table| there.contains(table));
-        let wished = follower.snapshots().clone();
-        if wished.is_empty() {
-            return follower.hand_over();
-        }
-        let start = begin(&self.settings, &self.context, &mut server, &wished).await?;
-        if !start.exact {
+        let Some(held) = held else {
+            follower.hand_over()?;
+            return Ok(true);
+        };
+        if !held.start.exact {
             self.context.log(
                 Level::Warn,
                 TARGET,
@@ -113,9 +129,9 @@ impl Again {
                  once more behind it",
             );
         }
-        follower.set_barrier(Some(start.position.place()));
-        self.state = State::Waiting(Box::new(Held { start, vendor: server.vendor() }));
-        Ok(())
+        follower.set_barrier(Some(held.start.position.place()));
+        self.state = State::Waiting(Box::new(held));
+        Ok(true)
     }
 
     /// The stream stands at the state's place.
@@ -175,4 +191,21 @@ impl Again {
         }
         Ok(true)
     }
+}
+
+/// Begins a snapshot of those tables that are there.
+async fn make(
+    settings: Settings,
+    context: Context,
+    filter: TableFilter,
+    wished: TableNames,
+) -> Result<(TableNames, Option<Held>)> {
+    let mut server = LogServer::open(&settings, &context).await?;
+    let mut there = tables(&mut server, &filter).await?;
+    there.retain(|table| wished.contains(table));
+    if there.is_empty() {
+        return Ok((there, None));
+    }
+    let start = begin(&settings, &context, &mut server, &there).await?;
+    Ok((there, Some(Held { start, vendor: server.vendor() })))
 }

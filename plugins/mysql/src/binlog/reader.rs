@@ -110,7 +110,13 @@ impl Reader for LogReader {
                 }
                 continue;
             }
-            self.again.prepare(&mut self.follower).await?;
+            if !self.again.prepare(&mut self.follower, left).await? {
+                self.last_event = Instant::now();
+                return Ok(Event::Idle);
+            }
+            if self.follower.is_ready() || self.follower.is_at_barrier() {
+                continue;
+            }
             if left.is_zero() {
                 self.report();
                 return Ok(Event::Idle);

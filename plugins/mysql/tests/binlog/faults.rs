@@ -104,3 +104,23 @@ fn account_without_the_right_is_refused_with_the_grant() {
         });
     }
 }
+
+#[test]
+fn second_that_follows_under_the_same_number_ends_the_first_which_says_why() {
+    for which in ALL {
+        run(async {
+            let mut server = Server::new(which, "twice").await;
+            own_server_id(&mut server);
+            server.run(&["CREATE TABLE t (id int PRIMARY KEY)"]).await;
+            let mut first = follow(&server, json!({})).await;
+            server.run(&["INSERT INTO t VALUES (1)"]).await;
+            Followed::default().more(&mut *first, 1).await.unwrap();
+            let mut second = follow(&server, json!({})).await;
+            server.run(&["INSERT INTO t VALUES (2)"]).await;
+            Followed::default().more(&mut *second, 1).await.unwrap();
+            let error = Followed::default().more(&mut *first, 2).await.unwrap_err();
+            assert_eq!(error.kind, ErrorKind::InvalidConfig, "{which:?} {error}");
+            assert_eq!(error.field.as_deref(), Some("server_id"), "{which:?} {error}");
+        });
+    }
+}

@@ -1,7 +1,7 @@
 use hub_plugin_api::{Event, StartAt, json};
 
 use super::{Followed, follow, follow_from, log_request, own_server_id};
-use crate::support::{ALL, Server, drain, open_request, run};
+use crate::support::{ALL, Server, Which, drain, open_request, run};
 
 #[test]
 fn changes_come_in_their_order_with_what_they_changed() {
@@ -190,4 +190,35 @@ fn large_transaction_comes_in_parts_with_one_boundary_behind_it() {
             assert!(batches > 5);
         });
     }
+}
+
+#[test]
+fn transactions_with_tags_are_counted_too() {
+    run(async {
+        let mut server = Server::new(Which::MySql, "tags").await;
+        own_server_id(&mut server);
+        server.run(&["CREATE TABLE t (id int PRIMARY KEY)"]).await;
+        let mut reader = follow(&server, json!({})).await;
+        server
+            .run(&[
+                "INSERT INTO t VALUES (1)",
+                "SET SESSION gtid_next = 'AUTOMATIC:red'",
+                "INSERT INTO t VALUES (2)",
+                "INSERT INTO t VALUES (3)",
+            ])
+            .await;
+        let mut first = Followed::default();
+        first.more(&mut *reader, 3).await.unwrap();
+        drop(reader);
+        let position = first.position.clone().unwrap();
+        let gtids = position.as_value()["gtids"].as_str().unwrap().to_owned();
+        assert!(gtids.contains(":red:"), "{gtids}");
+        server.run(&["SET SESSION gtid_next = 'AUTOMATIC:red'", "INSERT INTO t VALUES (4)"]).await;
+        server.run(&["INSERT INTO t VALUES (5)"]).await;
+        let mut reader = follow_from(&server, json!({}), Some(position)).await;
+        let mut second = Followed::default();
+        second.more(&mut *reader, 2).await.unwrap();
+        assert_eq!(second.lines(), ["insert t 4", "insert t 5"]);
+        assert_eq!(second.numbers(), [4, 5]);
+    });
 }

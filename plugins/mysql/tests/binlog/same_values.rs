@@ -1,9 +1,9 @@
-use hub_plugin_api::{arrow::array::ArrayRef, changes::Changes, json, types::Column};
+use hub_plugin_api::{ErrorKind, arrow::array::ArrayRef, changes::Changes, json, types::Column};
 
 use super::{Followed, follow, own_server_id};
 use crate::{
     support::{ALL, Server, Which, read_statement, run},
-    types::COMMON,
+    types::{COMMON, widths},
 };
 
 async fn compare(server: &Server, statements: &[&str], tables: &[&str]) {
@@ -38,6 +38,8 @@ fn every_value_is_the_same_by_query_and_by_log() {
             let mut server = Server::new(which, "same").await;
             own_server_id(&mut server);
             compare(&server, COMMON, &["numbers", "texts", "times", "shapes"]).await;
+            let statements = widths();
+            compare(&server, &statements.iter().map(String::as_str).collect::<Vec<_>>(), &["widths"]).await;
         });
     }
 }
@@ -70,6 +72,45 @@ fn values_of_one_vendor_are_the_same_too() {
                 "INSERT INTO own VALUES (4, NULL, NULL, NULL, NULL)",
             ];
             compare(&server, &statements, &["own"]).await;
+            if which == Which::NewMariaDb {
+                let vectors = [
+                    "CREATE TABLE vectors (id int PRIMARY KEY, v vector(3), w vector(1) NOT NULL)",
+                    "INSERT INTO vectors VALUES (1, VEC_FromText('[1,-2.5,3e10]'), VEC_FromText('[0]'))",
+                    "INSERT INTO vectors VALUES (2, NULL, VEC_FromText('[-1e-38]'))",
+                ];
+                compare(&server, &vectors, &["vectors"]).await;
+            }
+        });
+    }
+}
+
+#[test]
+fn zero_dates_in_the_log_stop_the_stream_or_become_null() {
+    for which in ALL {
+        run(async {
+            let mut server = Server::new(which, "zerolog").await;
+            own_server_id(&mut server);
+            server
+                .run(&["CREATE TABLE t (id int PRIMARY KEY, d date NOT NULL, t datetime(3), s timestamp NOT NULL)"])
+                .await;
+            let mut strict = follow(&server, json!({})).await;
+            own_server_id(&mut server);
+            let mut lenient = follow(&server, json!({ "zero_dates": "null" })).await;
+            server
+                .run(&[
+                    "SET sql_mode = 'ALLOW_INVALID_DATES'",
+                    "INSERT INTO t VALUES (1, '0000-00-00', '2024-02-31 10:00:00', '0000-00-00 00:00:00')",
+                ])
+                .await;
+            let error = Followed::default().more(&mut *strict, 1).await.unwrap_err();
+            assert_eq!(
+                (error.kind, error.field.as_deref()),
+                (ErrorKind::InvalidData, Some("zero_dates")),
+                "{error}"
+            );
+            let mut followed = Followed::default();
+            followed.more(&mut *lenient, 1).await.unwrap();
+            assert_eq!(followed.lines(), ["insert t 1 | null | null | null"]);
         });
     }
 }

@@ -7,6 +7,8 @@ use hub_plugin_api::{Boundary, Event, Result, Rows, StreamId, StreamSchema, arro
 use super::{Follower, Table};
 use crate::binlog::{
     cursor::malformed,
+    definition::TableNames,
+    position::LogPosition,
     rows::{ChangedRows, Moment},
     shape::Shape,
     table_map::{self, TableMap},
@@ -139,6 +141,27 @@ impl Follower {
         self.out.push_back(Event::Boundary(Boundary::at(self.boundaries, self.position.to_position()?)));
         self.last_boundary = Instant::now();
         Ok(())
+    }
+
+    /// Tables are to be read again: from now on every position says so, also those that wait to be handed over.
+    ///
+    /// # Errors
+    /// When a position cannot be written.
+    pub fn wish(&mut self, tables: TableNames) -> Result<()> {
+        for table in tables {
+            if !self.position.snapshots.contains(&table) {
+                self.position.snapshots.push(table);
+            }
+        }
+        for event in &mut self.out {
+            if let Event::Boundary(Boundary { position: Some(position), .. }) = event {
+                let mut held = LogPosition::of(position)?;
+                held.snapshots.clone_from(&self.position.snapshots);
+                *position = held.to_position()?;
+            }
+        }
+        self.moved = true;
+        if self.is_between() { self.hand_over() } else { Ok(()) }
     }
 
     /// The shape that a table is read again in; answers its number.
