@@ -32,8 +32,10 @@ pub(super) const DAY_MICROS: i64 = 86_400_000_000;
 pub(super) fn import(batch: RowBatch) -> Result<RecordBatch> {
     let schema = schema_from(&batch.fields)?;
     let length = batch.rows.len();
+    let fields = schema.fields();
     let mut columns: Vec<Builder> =
-        schema.fields().iter().map(|field| Builder::new(field.data_type(), length)).collect();
+        fields.iter().map(|field| Builder::new(field.data_type(), length)).collect();
+    let nullable: Vec<bool> = fields.iter().map(|field| field.is_nullable()).collect();
     for (index, row) in batch.rows.into_iter().enumerate() {
         if row.len() != columns.len() {
             return Err(mismatch(format!(
@@ -42,12 +44,15 @@ pub(super) fn import(batch: RowBatch) -> Result<RecordBatch> {
                 columns.len()
             )));
         }
-        for (column, value) in row.into_iter().enumerate() {
-            let field = schema.field(column);
-            if matches!(value, Value::Null) && !field.is_nullable() {
-                return Err(invalid(field.name(), index, "is null in a column that is not nullable"));
-            }
-            columns[column].append(value).map_err(|what| invalid(field.name(), index, what))?;
+        for (column, ((builder, nullable), value)) in columns.iter_mut().zip(&nullable).zip(row).enumerate() {
+            let what = match value {
+                Value::Null if !nullable => "is null in a column that is not nullable".to_owned(),
+                value => match builder.append(value) {
+                    Ok(()) => continue,
+                    Err(what) => what,
+                },
+            };
+            return Err(invalid(fields[column].name(), index, what));
         }
     }
     finish(&schema, columns.into_iter().map(Builder::finish).collect(), length)
@@ -111,6 +116,7 @@ impl Builder {
         }
     }
 
+    #[inline]
     pub(super) fn append(&mut self, value: Value) -> Result<(), String> {
         match (self, value) {
             (Self::Boolean(builder), Value::Boolean(value)) => builder.append_value(value),

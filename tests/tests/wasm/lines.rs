@@ -1,5 +1,7 @@
 //! The simplest form of a function: a program that prints one JSON object a line.
 
+use std::{fs, path::Path};
+
 use hub_tests::skip;
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -16,15 +18,23 @@ const EXPECTED: &str =
     "with recursive numbers(id) as (select 0 union all select id + 1 from numbers where id < 999)
     select id, id * id, id / 2.0, case when id % 10 = 0 then null else 'row ' || id end from numbers";
 
+/// A program small enough to lie here too. Its compiler is the same on every machine, down to the version of its backend,
+/// which cannot be said of a distribution's clang.
+const COMMITTED: &[u8] = include_bytes!("fixtures/lines-assemblyscript.wasm");
+
 fn run(name: &str, arguments: &Value, columns: Option<Value>) -> Result<(), String> {
     let Some(module) = guest(name) else {
         skip(&format!("no guest `{name}`"));
         return Ok(());
     };
     compile_once(name);
+    run_module(name, &module, arguments, columns)
+}
+
+fn run_module(name: &str, module: &Path, arguments: &Value, columns: Option<Value>) -> Result<(), String> {
     let hub = hub();
     in_sqlite(&hub.path("source.db"), 1);
-    let mut source = source("sqlite", &sqlite_config(&hub, "source.db"), &module, arguments);
+    let mut source = source("sqlite", &sqlite_config(&hub, "source.db"), module, arguments);
     if let Some(columns) = columns {
         source["options"]["columns"] = columns;
     }
@@ -96,4 +106,21 @@ fn a_program_that_ends_with_a_failure_stops_the_run_and_says_what_it_printed() {
             None => skip(&format!("no guest `{name}`")),
         }
     }
+}
+
+#[test]
+fn the_committed_program_is_what_its_source_makes() {
+    let Some(built) = guest("lines-assemblyscript") else {
+        return skip("no guest `lines-assemblyscript`");
+    };
+    let is_same = fs::read(&built).unwrap() == COMMITTED;
+    assert!(is_same, "Copy {} to tests/tests/wasm/fixtures/lines-assemblyscript.wasm", built.display());
+}
+
+#[test]
+fn the_committed_program_runs_where_no_toolchain_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let module = folder.path().join("committed.wasm");
+    fs::write(&module, COMMITTED).unwrap();
+    assert_eq!(run_module("committed", &module, &json!({ "rows": 1000 }), None), Ok(()));
 }
