@@ -133,6 +133,25 @@ fn tls_checks_the_chain_and_the_name_as_it_is_told() {
             let expected = if passes { CheckStatus::Passed } else { CheckStatus::Failed };
             assert_eq!(step(&found, "tls").status, expected, "{mode} {authority:?}: {found:?}");
         }
+
+        // From now on a client needs a certificate of the same authority; the server's own will do.
+        let mut client = server.client().await;
+        let demand = async |client: &mut redis::aio::MultiplexedConnection, value: &str| {
+            let command = ["SET", "tls-auth-clients", value];
+            redis::cmd("CONFIG").arg(&command).exec_async(client).await.unwrap();
+        };
+        demand(&mut client, "yes").await;
+        config.set("tls_mode", "verify-full");
+        config.set("ca_file", authority.as_str());
+        let without = steps(&server, &config, &server.password, "write", json!({})).await;
+        let folder = std::path::Path::new(&authority).parent().unwrap();
+        config.set("client_certificate", folder.join("server.crt").to_str().unwrap());
+        config.set("client_key", folder.join("server.key").to_str().unwrap());
+        let with = steps(&server, &config, &server.password, "write", json!({})).await;
+        demand(&mut client, "no").await;
+        assert_eq!(step(&without, "tls").status, CheckStatus::Failed, "{without:?}");
+        assert_eq!(step(&with, "tls").status, CheckStatus::Passed, "{with:?}");
+        assert_eq!(step(&with, "permissions").status, CheckStatus::Passed, "{with:?}");
     });
 }
 

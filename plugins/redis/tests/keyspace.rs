@@ -94,6 +94,48 @@ fn every_master_of_a_cluster_is_heard_also_after_a_failover_and_what_was_missed_
         let nodes: BTreeSet<String> = read.texts("node").into_iter().collect();
         assert_eq!(nodes.len(), 3, "{nodes:?}");
 
+        // Events of every class, wherever the keys are.
+        let key = |name: &str| format!("{prefix}:{{{name}}}");
+        for command in [
+            &["HSET", &key("hash"), "f", "v"][..],
+            &["RPUSH", &key("list"), "v"],
+            &["SADD", &key("set"), "v"],
+            &["ZADD", &key("zset"), "1", "v"],
+            &["XADD", &key("stream"), "1-1", "f", "v"],
+            &["EXPIRE", &key("hash"), "600"],
+            &["RENAME", &key("set"), &format!("{}:new", key("set"))],
+            &["SET", &key("short"), "v", "PX", "50"],
+            &["DEL", &key("list")],
+        ] {
+            let answer: redis::RedisResult<redis::Value> =
+                redis::cmd(command[0]).arg(&command[1..]).query_async(&mut client).await;
+            answer.unwrap();
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let _: Option<String> = redis::cmd("GET").arg(key("short")).query_async(&mut client).await.unwrap();
+        let read = follow(&mut *reader, PATIENCE).await.unwrap();
+        let events: BTreeSet<String> = read.texts("event").into_iter().collect();
+        let wanted = [
+            "del",
+            "expire",
+            "expired",
+            "hset",
+            "rename_from",
+            "rename_to",
+            "rpush",
+            "sadd",
+            "set",
+            "xadd",
+            "zadd",
+        ];
+        for event in wanted {
+            assert!(events.contains(event), "{event}: {events:?}");
+        }
+        for key in [key("hash"), key("zset"), key("stream"), format!("{}:new", key("set"))] {
+            redis::cmd("DEL").arg(key).exec_async(&mut client).await.unwrap();
+        }
+        follow(&mut *reader, PATIENCE).await.unwrap();
+
         // A replica takes over, and right then keys are set.
         let mut replica = None;
         for port in cluster_ports() {
@@ -119,5 +161,35 @@ fn every_master_of_a_cluster_is_heard_also_after_a_failover_and_what_was_missed_
             read.texts("node").into_iter().filter(|node| node != "-").collect::<BTreeSet<_>>().len(),
             3
         );
+
+        // Each master ends our session and sets a key before it could be opened again: nobody hears of those keys.
+        let mut missed = BTreeSet::new();
+        for port in cluster_ports() {
+            let mut node = server.node(port).await;
+            let mut tags = (0..200).map(|tag| format!("{prefix}:{{missed{tag}}}"));
+            let here = loop {
+                let Some(key) = tags.next() else { break None };
+                let is_here: redis::RedisResult<i64> =
+                    redis::cmd("UNLINK").arg(&key).query_async(&mut node).await;
+                if is_here.is_ok() {
+                    break Some(key);
+                }
+            };
+            // Replicas have none.
+            let Some(key) = here else { continue };
+            let mut pipeline = redis::pipe();
+            pipeline.cmd("CLIENT").arg(&["KILL", "TYPE", "pubsub"]).ignore();
+            pipeline.cmd("SET").arg(&key).arg("missed").ignore();
+            pipeline.exec_async(&mut node).await.unwrap();
+            missed.insert(key);
+        }
+        assert_eq!(missed.len(), 3, "a key on each master");
+        let read = follow(&mut *reader, Duration::from_secs(4)).await.unwrap();
+        let found: Vec<(String, String)> = read.texts("key").into_iter().zip(read.texts("event")).collect();
+        for key in missed {
+            let events: BTreeSet<&str> =
+                found.iter().filter(|(found, _)| *found == key).map(|(_, event)| event.as_str()).collect();
+            assert_eq!(events, BTreeSet::from(["reconcile"]), "{key}");
+        }
     });
 }

@@ -7,6 +7,7 @@ mod conformance;
 mod keys;
 mod keyspace;
 mod queries;
+mod sentinel;
 mod speed;
 mod streams;
 mod strings;

@@ -1,4 +1,5 @@
-//! Redis: one server with TLS and a Sentinel beside it, and a cluster of three masters with a replica each.
+//! Redis: one server with TLS, a master with a replica, a Sentinel that watches them, and a cluster of three masters
+//! with a replica each.
 
 use std::{
     env, fs,
@@ -30,8 +31,10 @@ const LIBRARIES: &str = "HUB_TEST_REDIS_LIBRARIES";
 const AUTHORITY: &str = "HUB_TEST_REDIS_CA";
 /// The one server's port for TLS.
 const TLS_PORT: &str = "HUB_TEST_REDIS_TLS_PORT";
-/// The port of a Sentinel that watches the one server by the name `hub`.
+/// The port of a Sentinel that watches the one server by the name `hub`, and a master with a replica by the name `pair`.
 const SENTINEL_PORT: &str = "HUB_TEST_REDIS_SENTINEL_PORT";
+/// The ports of the pair, its first master before its first replica; tests may end either.
+const PAIR_PORTS: &str = "HUB_TEST_REDIS_PAIR_PORTS";
 /// The ports of a cluster's six nodes, comma-separated.
 const CLUSTER_PORTS: &str = "HUB_TEST_REDIS_CLUSTER_PORTS";
 const PASSWORD: &str = "only-for-tests";
@@ -94,6 +97,13 @@ impl Programs {
         command
     }
 
+    /// What a server says of its replication; nothing where it does not answer.
+    fn replication(&self, port: u16) -> String {
+        let mut ask = self.command("redis-cli");
+        ask.args(["--user", "hub", "--pass", PASSWORD, "--no-auth-warning", "-p", &port.to_string()]);
+        run(ask.args(["info", "replication"])).unwrap_or_default()
+    }
+
     /// Starts a server with settings in a directory of its own, and waits until it answers.
     fn start(
         &self,
@@ -149,10 +159,19 @@ fn run_programs(programs: &Programs, mode: Mode) -> Result<Server, NoServer> {
     }
     let mut processes = vec![programs.start(directory, port, &settings, &[])?];
     if mode == Mode::Test {
+        let (pair, pair_ports) = pair(programs)?;
+        processes.extend(pair);
+        environment.push((PAIR_PORTS.into(), pair_ports.map(|port| port.to_string()).join(",")));
         let sentinel_port = free_port()?;
-        let watched = format!(
-            "sentinel monitor hub 127.0.0.1 {port} 1\nsentinel auth-user hub hub\nsentinel auth-pass hub {PASSWORD}\n"
-        );
+        let watched: String = [("hub", port), ("pair", pair_ports[0])]
+            .map(|(name, port)| {
+                format!(
+                    "sentinel monitor {name} 127.0.0.1 {port} 1\nsentinel auth-user {name} hub\n\
+                     sentinel auth-pass {name} {PASSWORD}\nsentinel down-after-milliseconds {name} 2000\n\
+                     sentinel failover-timeout {name} 10000\n"
+                )
+            })
+            .concat();
         processes.push(programs.start(folder()?, sentinel_port, &watched, &["--sentinel"])?);
         environment.push((SENTINEL_PORT.into(), sentinel_port.to_string()));
         let (nodes, ports) = cluster(programs)?;
@@ -173,6 +192,18 @@ fn common(mode: Mode) -> String {
         Mode::Bench => "save \"\"\nappendonly yes\nappendfsync everysec\nauto-aof-rewrite-percentage 0\n",
     };
     format!("{durable}user default off\nuser hub on >{PASSWORD} ~* &* +@all\n")
+}
+
+/// A master and its replica.
+fn pair(programs: &Programs) -> Result<([ServerProcess; 2], [u16; 2]), NoServer> {
+    let ports = [free_port()?, free_port()?];
+    let settings =
+        format!("{}masteruser hub\nmasterauth {PASSWORD}\nrepl-diskless-sync-delay 0\n", common(Mode::Test));
+    let master = programs.start(folder()?, ports[0], &settings, &[])?;
+    let follows = format!("{settings}replicaof 127.0.0.1 {}\n", ports[0]);
+    let mut replica = programs.start(folder()?, ports[1], &follows, &[])?;
+    replica.wait_until(|| programs.replication(ports[1]).contains("master_link_status:up"))?;
+    Ok(([master, replica], ports))
 }
 
 /// Three masters, and a replica of each.
@@ -197,9 +228,7 @@ fn cluster(programs: &Programs) -> Result<(Vec<ServerProcess>, Vec<String>), NoS
             let mut ask = programs.command("redis-cli");
             ask.args(["--user", "hub", "--pass", PASSWORD, "--no-auth-warning", "-p", port]);
             let state = run(ask.args(["cluster", "info"])).unwrap_or_default();
-            let mut role = programs.command("redis-cli");
-            role.args(["--user", "hub", "--pass", PASSWORD, "--no-auth-warning", "-p", port]);
-            let replication = run(role.args(["info", "replication"])).unwrap_or_default();
+            let replication = port.parse().map(|port| programs.replication(port)).unwrap_or_default();
             state.contains("cluster_state:ok")
                 && (replication.contains("connected_slaves:1")
                     || replication.contains("master_link_status:up"))

@@ -102,11 +102,11 @@ impl Fetcher {
     ///
     /// # Errors
     /// When the server refuses, or a value has more than `max_value_bytes`.
-    pub async fn fetch(&self, session: &mut Session, keys: Vec<Vec<u8>>) -> Result<Vec<Entry>> {
+    pub async fn fetch(&self, session: &mut Session, mut keys: Vec<Vec<u8>>) -> Result<Vec<Entry>> {
         let Some(route) = keys.first().cloned() else { return Ok(Vec::new()) };
         if let Some(together) = &self.together
             && together.is_likely_small()
-            && let Some(entries) = together.fetch(session, &keys, self.ttl).await?
+            && let Some(entries) = together.fetch(session, &mut keys, self.ttl).await?
         {
             return Ok(entries);
         }

@@ -22,7 +22,7 @@ use super::{
 /// Version of the position.
 pub const POSITION: u32 = 1;
 /// Pages that wait for whoever takes them.
-const PAGES_AHEAD: usize = 2;
+const PAGES_AHEAD: usize = 4;
 
 /// Starts reading.
 pub fn start(scan: Scan, shaper: Shaper, stream: StreamId, budgets: Budgets) -> Box<dyn Reader> {

@@ -28,15 +28,17 @@ const DOING: &str = "Could not look for keys";
 const TARGET: &str = "redis::keys";
 
 /// Bytes of values that are asked for at once, as far as the last ones tell.
-const PAGE_BYTES: usize = 2 << 20;
-/// Keys whose values are asked for at once, at least.
+const PAGE_BYTES: usize = 512 << 10;
+/// Keys whose values are asked for at once, at least, and the first time.
 const LEAST_KEYS: usize = 16;
-/// And for the first time.
-const FIRST_KEYS: usize = 256;
+/// And at most.
+const MOST_KEYS: usize = 256;
 /// What SCAN brought waits for this many others: the server looks for keys while values are on their way.
-const FOUND_AHEAD: usize = 1;
-/// Questions for values that the server has before it is done with the first: it has work while an answer is read.
-const PAGES_AT_ONCE: usize = 2;
+const FOUND_AHEAD: usize = 2;
+/// Questions for values that the server has before it is done with the first: it has work while answers are read.
+const PAGES_AT_ONCE: usize = 6;
+/// And where values are large, or nothing is known of them yet.
+const LARGE_PAGES_AT_ONCE: usize = 2;
 
 /// How far a split is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,7 +119,7 @@ impl Scan {
             };
             let mut at = ScanPosition { layout: nodes.layout.clone(), ..at };
             while at.keys < self.options.keys.len() {
-                let upto = self.options.keys.len().min(at.keys + FIRST_KEYS);
+                let upto = self.options.keys.len().min(at.keys + MOST_KEYS);
                 let keys: Vec<Vec<u8>> =
                     self.options.keys[at.keys..upto].iter().map(|key| key.clone().into_bytes()).collect();
                 at.keys = upto;
@@ -194,12 +196,13 @@ impl Scan {
         mut found: Receiver<Found>,
         sender: &Sender<Result<Page>>,
     ) -> Result<bool> {
-        let mut per_page = FIRST_KEYS;
+        let mut per_page = LEAST_KEYS;
         let mut rest: Option<Found> = None;
         let mut is_searched = false;
         let mut pages = FuturesOrdered::new();
         while !is_searched || !pages.is_empty() {
-            if pages.len() < PAGES_AT_ONCE
+            let at_once = if per_page == MOST_KEYS { PAGES_AT_ONCE } else { LARGE_PAGES_AT_ONCE };
+            if pages.len() < at_once
                 && let Some(mut part) = rest.take()
             {
                 let is_more = part.keys.len() > per_page;
@@ -216,7 +219,7 @@ impl Scan {
                         page.entries.iter().map(|entry| entry.content.bytes() + entry.key.len()).sum();
                     if count > 0 {
                         let fitting = PAGE_BYTES * count / bytes.max(1);
-                        per_page = fitting.clamp(LEAST_KEYS, 4 * count.max(FIRST_KEYS));
+                        per_page = fitting.min(4 * per_page).clamp(LEAST_KEYS, MOST_KEYS);
                     }
                     if sender.send(Ok(page)).await.is_err() {
                         return Ok(false);
@@ -256,7 +259,8 @@ impl Scan {
     }
 
     async fn scan(&self, session: &mut Session, cursor: u64) -> Result<(u64, Vec<Vec<u8>>)> {
-        let kind = self.options.kind();
+        let is_typed = self.fetcher.together.as_ref().is_none_or(|together| together.are_others_many());
+        let kind = self.options.kind().filter(|_| is_typed);
         let kind = kind.as_ref().map(|kind| kind.server_name());
         let command = commands::scan(cursor, self.options.scan_pattern(), self.count, kind);
         reply::cursor(DOING, session.call(DOING, &command).await?)

@@ -10,7 +10,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use hub_plugin_api::Result;
+use hub_plugin_api::{Error, ErrorKind, Result};
 use redis::{Pipeline, Value};
 
 use super::fetch::{Content, Entry};
@@ -22,6 +22,8 @@ const DOING: &str = "Could not read the values";
 const SAMPLE: usize = 1000;
 /// A small string has fewer bytes.
 const SMALL_BYTES: usize = 4 << 10;
+/// One in so many keys may be no string before SCAN is told the type again.
+const FEW_OTHERS: usize = 8;
 /// Keys of one command, during which the server answers nobody else.
 const AT_ONCE: usize = 128;
 
@@ -32,6 +34,8 @@ pub struct Together {
     small_in_a_row: AtomicUsize,
     expiring: AtomicBool,
     refused: AtomicBool,
+    asked: AtomicUsize,
+    absent: AtomicUsize,
 }
 
 impl Together {
@@ -42,6 +46,8 @@ impl Together {
             small_in_a_row: AtomicUsize::new(0),
             expiring: AtomicBool::new(false),
             refused: AtomicBool::new(false),
+            asked: AtomicUsize::new(0),
+            absent: AtomicUsize::new(0),
         }
     }
 
@@ -61,14 +67,22 @@ impl Together {
         }
     }
 
-    /// Reads strings; what is gone or of another type by now is left out. Nothing where the user may not do that.
+    /// Whether SCAN needs to be told the type, because there are other keys among the strings: those have no value for
+    /// MGET, which costs less than the server's look at every key's type while there are few of them.
+    pub fn are_others_many(&self) -> bool {
+        let (asked, absent) = (self.asked.load(Ordering::Relaxed), self.absent.load(Ordering::Relaxed));
+        !self.is_likely_small() || absent * FEW_OTHERS > asked
+    }
+
+    /// Reads strings; what is gone or of another type is left out. Nothing where the user may not do that; then the keys
+    /// are as they were.
     ///
     /// # Errors
     /// When the session broke or the server refuses.
     pub async fn fetch(
         &self,
         session: &mut Session,
-        keys: &[Vec<u8>],
+        keys: &mut Vec<Vec<u8>>,
         ttl: bool,
     ) -> Result<Option<Vec<Entry>>> {
         loop {
@@ -90,28 +104,39 @@ impl Together {
                 continue;
             }
             let mut answers = answers.into_iter();
-            let mut entries = Vec::with_capacity(keys.len());
+            let (mut ttls, mut values) = (Vec::new(), Vec::with_capacity(keys.len()));
             for part in keys.chunks(AT_ONCE) {
-                let ttls = answers.by_ref().take(if each_ttl { part.len() } else { 0 });
-                let ttls = ttls.map(|ttl| reply::integer(DOING, ttl)).collect::<Result<Vec<_>>>()?;
-                let values = match answers.next().unwrap_or(Value::Nil) {
+                for _ in part.iter().filter(|_| each_ttl) {
+                    ttls.push(reply::integer(DOING, answers.next().unwrap_or(Value::Nil))?);
+                }
+                match answers.next().unwrap_or(Value::Nil) {
                     Value::ServerError(refusal) if refusal.code() == "NOPERM" => {
                         self.refused.store(true, Ordering::Relaxed);
                         return Ok(None);
                     }
-                    values => reply::items(DOING, values)?,
-                };
-                for (place, (key, value)) in part.iter().zip(values).enumerate() {
-                    let ttl = ttls.get(place).copied().unwrap_or(-1);
-                    let Some(bytes) = reply::bytes(DOING, value)?.filter(|_| ttl != GONE) else { continue };
-                    entries.push(Entry {
-                        key: key.clone(),
-                        kind: Kind::String,
-                        ttl_ms: (ttl >= 0).then_some(ttl),
-                        content: Content::Bytes(bytes),
-                    });
+                    answer => values.append(&mut reply::items(DOING, answer)?),
                 }
             }
+            if values.len() != keys.len() {
+                return Err(Error::new(
+                    ErrorKind::Protocol,
+                    format!("{DOING}: {} values came for {} keys", values.len(), keys.len()),
+                ));
+            }
+            let asked = keys.len();
+            let mut entries = Vec::with_capacity(asked);
+            for (place, (key, value)) in std::mem::take(keys).into_iter().zip(values).enumerate() {
+                let ttl = ttls.get(place).copied().unwrap_or(-1);
+                let Some(bytes) = reply::bytes(DOING, value)?.filter(|_| ttl != GONE) else { continue };
+                entries.push(Entry {
+                    key,
+                    kind: Kind::String,
+                    ttl_ms: (ttl >= 0).then_some(ttl),
+                    content: Content::Bytes(bytes),
+                });
+            }
+            self.asked.fetch_add(asked, Ordering::Relaxed);
+            self.absent.fetch_add(asked - entries.len(), Ordering::Relaxed);
             self.note(&entries);
             return Ok(Some(entries));
         }
@@ -152,6 +177,19 @@ mod tests {
         assert!(!together.is_likely_small());
         together.note(&vec![entry(1); SAMPLE - 2]);
         assert!(together.is_likely_small());
+    }
+
+    #[test]
+    fn the_server_is_told_the_type_until_strings_are_small_and_where_others_are_many() {
+        let together = Together::new(0);
+        assert!(together.are_others_many());
+        together.note(&vec![entry(1); SAMPLE]);
+        assert!(!together.are_others_many());
+        together.asked.store(800, Ordering::Relaxed);
+        together.absent.store(100, Ordering::Relaxed);
+        assert!(!together.are_others_many());
+        together.absent.store(101, Ordering::Relaxed);
+        assert!(together.are_others_many());
     }
 
     #[test]

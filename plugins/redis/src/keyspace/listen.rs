@@ -59,6 +59,16 @@ pub struct Listener {
     pub begins_with_gap: bool,
 }
 
+/// What became of reading all keys after a gap.
+enum Reconciled {
+    /// All were read, or that is not wanted.
+    Done,
+    /// Not all were read, for this reason.
+    Failed(String),
+    /// Nobody takes what is heard any more.
+    Unheard,
+}
+
 /// A master that is listened to.
 struct Ear {
     master: Master,
@@ -99,9 +109,13 @@ impl Listener {
             // Only once all are listened to: what changes while the keys are read is heard.
             if !ears.is_empty()
                 && let Some(reason) = gap.take()
-                && !self.after_gap(reason).await
             {
-                return;
+                match self.after_gap(reason).await {
+                    Reconciled::Done => {}
+                    // Once more at the next look: what was missed may be among the keys that were not read.
+                    Reconciled::Failed(reason) => gap = Some(reason),
+                    Reconciled::Unheard => return,
+                }
             }
             let pause = time::sleep(Duration::from_millis(self.options.topology_ms));
             tokio::select! {
@@ -175,13 +189,13 @@ impl Listener {
         Ok(any)
     }
 
-    /// Tells of a gap, and reads all keys where that is wanted; whether anybody still takes what is heard.
-    async fn after_gap(&self, reason: String) -> bool {
+    /// Tells of a gap, and reads all keys where that is wanted.
+    async fn after_gap(&self, reason: String) -> Reconciled {
         if self.sender.send(Ok(Heard::Gap { reason })).await.is_err() {
-            return false;
+            return Reconciled::Unheard;
         }
         if !self.options.reconcile {
-            return true;
+            return Reconciled::Done;
         }
         let patterns = match self.options.patterns.as_slice() {
             [] => vec!["*".to_owned()],
@@ -209,21 +223,20 @@ impl Listener {
                     for entry in page.entries {
                         if self.sender.send(Ok(Heard::Found { entry })).await.is_err() {
                             reading.abort();
-                            return false;
+                            return Reconciled::Unheard;
                         }
                     }
                 }
                 Err(error) if error.kind.is_retryable() && error.kind != ErrorKind::TimedOut => {
-                    self.warn(format!("Not all keys were read: {error}"));
-                    return true;
+                    return Reconciled::Failed(format!("not all keys were read: {error}"));
                 }
                 Err(error) => {
                     drop(self.sender.send(Err(error)).await);
-                    return false;
+                    return Reconciled::Unheard;
                 }
             }
         }
-        true
+        Reconciled::Done
     }
 }
 
