@@ -229,8 +229,20 @@ pub(crate) fn keys(plan: Plan) -> Outcome<Result> {
         }
     };
     let result = compare(plan, ours, || bench.benchmark(&["GET", "key:__rand_int__"]))?;
+    expiring(&bench, &options)?;
     mixed(&bench)?;
     Ok(result)
+}
+
+/// For information: the same strings, one of which expires, so that each is asked for its time to live.
+fn expiring(bench: &Bench, options: &Config) -> Outcome {
+    bench.ask(&["PEXPIRE", &format!("{PREFIX}{:012}", 0), "3600000"])?;
+    let (ours, _) = bench.read(options)?;
+    let reference = bench.benchmark(&["GET", "key:__rand_int__"])?;
+    let (ratio, speed) =
+        (reference.as_secs_f64() / ours.elapsed.as_secs_f64(), ours.rows as f64 / ours.elapsed.as_secs_f64());
+    println!("where a key expires: {speed:.0} rows/s, {:.1} MiB, ratio {ratio:.3}", ours.peak_mib);
+    if ours.rows == KEYS { Ok(()) } else { Err(format!("{} keys", ours.rows).into()) }
 }
 
 /// For information: hashes, lists, sets and sorted sets of one element each, with their types and times to live.
