@@ -50,6 +50,8 @@ pub struct Outcome {
     pub states: usize,
     /// Times that the program was started.
     pub starts: u32,
+    /// Faults that struck when the workload was over.
+    pub late: u32,
 }
 
 /// Runs a workload and a pipeline side by side, with faults, and compares.
@@ -75,6 +77,9 @@ pub fn equivalence(mut it: Equivalence<'_>) -> Outcome {
     let kill = it.faults.len();
     it.faults.push(Fault::new("the program was killed", it.kills, || {}));
     let moments = Faults::spread(&it.faults, &mut random).moments;
+    // Less than lies between two faults on average: otherwise the workload would be over before the last ones.
+    let slack = (wanted / 50).min(wanted / (2 * moments.len().max(1) as u64)) + 1;
+    let mut late = 0;
     let mut next = moments.iter().peekable();
     // What had arrived when the last fault struck.
     let mut before: Option<u64> = None;
@@ -83,11 +88,12 @@ pub fn equivalence(mut it: Equivalence<'_>) -> Outcome {
     while !worker.is_finished() || next.peek().is_some() {
         let at = next.peek().map_or(u64::MAX, |(at, _)| at * wanted / 1000);
         // The workload goes on while a fault strikes, and waits for the program to get over it.
-        pace.allowed.store(at.max(struck).saturating_add(wanted / 50 + 1), Ordering::Relaxed);
+        pace.allowed.store(at.max(struck).saturating_add(slack), Ordering::Relaxed);
         let is_time =
             pace.done.load(Ordering::Relaxed) >= at && before.is_none_or(|before| sampler.last() > before);
         if let Some((_, index)) = next.next_if(|_| is_time || worker.is_finished()) {
             println!("{} after {} changes", it.faults[*index].name, pace.done.load(Ordering::Relaxed));
+            late += u32::from(!is_time);
             before = Some(sampler.last());
             struck = pace.done.load(Ordering::Relaxed);
             if *index == kill {
@@ -108,7 +114,7 @@ pub fn equivalence(mut it: Equivalence<'_>) -> Outcome {
     let states = check(&samples, &end);
     runner.end();
     compare(&*it.source, &*it.destination, &end);
-    Outcome { changes: end.changes, samples: samples.len(), states, starts: runner.starts }
+    Outcome { changes: end.changes, samples: samples.len(), states, starts: runner.starts, late }
 }
 
 /// Starts the program again whenever it has ended: a fault may be longer than its patience.

@@ -76,5 +76,6 @@ fn random_changes_arrive_whole_whatever_is_killed_restarted_or_cut() {
     // Their servers go first otherwise.
     drop((source_database, destination_database));
     assert!(outcome.samples >= 200, "{outcome:?}");
+    assert!(outcome.late <= times / 2, "Faults struck when nothing happened any more: {outcome:?}");
     assert!(outcome.states >= 4 * times as usize, "The destination was seen in few states: {outcome:?}");
 }

@@ -121,11 +121,11 @@ pub const FACTS: &str = "SELECT pg_catalog.current_setting('server_version_num')
     (SELECT r.rolreplication OR r.rolsuper FROM pg_catalog.pg_roles r WHERE r.rolname = current_user)";
 
 /// A slot: plugin, database, whether it is active, of which process, the place that is acknowledged, what has become
-/// of its WAL, whether it decodes two-phase commits, bytes of WAL that it holds back. In: its name.
+/// of its WAL, whether it decodes two-phase commits; and the end of the server's WAL. In: its name.
 pub const SLOT: &str = "SELECT s.plugin::text, s.database::text, s.active, s.active_pid, \
     s.confirmed_flush_lsn::text, s.wal_status, s.two_phase, \
-    CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN \
-    pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), s.restart_lsn)::int8 END \
+    CASE WHEN pg_catalog.pg_is_in_recovery() THEN pg_catalog.pg_last_wal_replay_lsn() \
+    ELSE pg_catalog.pg_current_wal_insert_lsn() END::text \
     FROM pg_catalog.pg_replication_slots s WHERE s.slot_name = $1";
 
 /// Slots of this database whose name begins so.

@@ -4,10 +4,14 @@
 //! handed over up to that place, then the rows, then the rest of the stream. So each row of the snapshot stands exactly
 //! between the changes that it holds and those that it does not, and nothing has to be compared. Until a table is
 //! through, it is named in the position: whatever ends the run, the next one reads it from its beginning.
+//!
+//! The server exports a state only when every transaction that was open at that moment is over. Until then the stream
+//! stands still, because the place is not known before, and must not be passed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use hub_plugin_api::{Budgets, Context, Error, ErrorKind, Event, Reader, Result, Value};
+use hub_plugin_api::{Budgets, Context, Error, ErrorKind, Event, Level, Reader, Result, Value};
+use tokio::{task::JoinHandle, time};
 
 use super::{
     decoder::Decoder,
@@ -24,6 +28,12 @@ use crate::{
     query::{Decimals, ReaderSessions},
 };
 
+/// How long a server without room for one more slot is left alone.
+const NO_ROOM_PAUSE: Duration = Duration::from_secs(10);
+
+/// How long open transactions are waited for before it is said.
+const OPEN_WARNING: Duration = Duration::from_secs(10);
+
 /// The tables that are read again.
 pub struct Again {
     settings: Settings,
@@ -36,12 +46,23 @@ pub struct Again {
 }
 
 enum State {
-    /// Nothing is read, or what is wished has no state yet.
-    None,
+    /// Nothing is read, or what is wished has no state yet; not before the given moment.
+    None(Option<Instant>),
+    /// The server is exporting one. The stream waits, so that it does not pass its place.
+    Making { task: MakingTask, since: Instant, was_told: bool },
     /// The stream has not come to the state's place.
     Waiting(NewSlot),
     /// The stream stands at that place.
     Reading { state: NewSlot, reader: Option<Box<SnapshotReader>> },
+}
+
+/// Ends with its owner.
+struct MakingTask(JoinHandle<Result<NewSlot>>);
+
+impl Drop for MakingTask {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Again {
@@ -54,7 +75,7 @@ impl Again {
             options: setup.options.clone(),
             publication: setup.publication.clone(),
             budgets: setup.budgets,
-            state: State::None,
+            state: State::None(None),
         }
     }
 
@@ -82,29 +103,64 @@ impl Again {
                     .with_hint("Name it in option `tables` and run again: it is read without a gap"));
             }
         }
-        found.retain(|table| !decoder.snapshots.contains(table));
-        decoder.snapshots.extend(found);
-        Ok(())
+        decoder.add_snapshots(found)
     }
 
-    /// Holds the state that the wished tables are read in; the stream goes on up to its place.
+    /// Holds the state that the wished tables are read in; the stream goes on up to its place. `false` while the server
+    /// has none yet, which was waited for up to `max_wait`.
     ///
     /// # Errors
-    /// When there is no room for one more slot.
-    pub async fn prepare(&mut self, decoder: &mut Decoder) -> Result<()> {
-        if decoder.snapshots.is_empty() || !matches!(self.state, State::None) || !decoder.is_between() {
-            return Ok(());
+    /// When the server refuses. One without room for a slot is asked again later.
+    pub async fn prepare(
+        &mut self,
+        decoder: &mut Decoder,
+        session: &Session,
+        max_wait: Duration,
+    ) -> Result<bool> {
+        if let State::None(not_before) = &self.state {
+            let is_early = not_before.is_some_and(|moment| Instant::now() < moment);
+            if is_early || decoder.first_snapshot().is_none() || !decoder.is_between() {
+                return Ok(true);
+            }
+            decoder.hand_over(session).await?;
+            let (settings, context, facts) =
+                (self.settings.clone(), self.context.clone(), self.facts.clone());
+            let task = tokio::spawn(async move {
+                slot::create(&settings, &context, &facts, &slot::temporary_name(), true, true).await
+            });
+            self.state = State::Making { task: MakingTask(task), since: Instant::now(), was_told: false };
+            return Ok(false);
         }
-        let name = slot::temporary_name();
-        let state = slot::create(&self.settings, &self.context, &self.facts, &name, true, true).await?;
-        decoder.set_barrier(Some(state.from));
-        self.state = State::Waiting(state);
-        Ok(())
+        let State::Making { task, since, was_told } = &mut self.state else { return Ok(true) };
+        let Ok(made) = time::timeout(max_wait, &mut task.0).await else {
+            if !*was_told && since.elapsed() >= OPEN_WARNING {
+                *was_told = true;
+                let message =
+                    "The stream waits for transactions that were open when a table was to be read again";
+                self.context.log(Level::Warn, "postgres", message);
+            }
+            return Ok(false);
+        };
+        match made
+            .map_err(|error| Error::internal("The state could not be waited for").with_source(&error))?
+        {
+            Ok(state) => {
+                decoder.set_barrier(Some(state.from));
+                self.state = State::Waiting(state);
+            }
+            Err(error) if error.kind == ErrorKind::ResourceExhausted => {
+                let message = format!("Tables are read again when there is room: {error}");
+                self.context.log(Level::Warn, "postgres", message);
+                self.state = State::None(Some(Instant::now() + NO_ROOM_PAUSE));
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(true)
     }
 
     /// The stream stands at the state's place.
     pub fn begin(&mut self) {
-        self.state = match std::mem::replace(&mut self.state, State::None) {
+        self.state = match std::mem::replace(&mut self.state, State::None(None)) {
             State::Waiting(state) => State::Reading { state, reader: None },
             other => other,
         };
@@ -126,8 +182,8 @@ impl Again {
         max_wait: Duration,
     ) -> Result<bool> {
         let State::Reading { state, reader } = &mut self.state else { return Ok(true) };
-        let Some(table) = decoder.snapshots.first().cloned() else {
-            self.state = State::None;
+        let Some(table) = decoder.first_snapshot().cloned() else {
+            self.state = State::None(None);
             decoder.push_boundary()?;
             return Ok(true);
         };
@@ -145,7 +201,19 @@ impl Again {
                     options: &self.options,
                     budgets: self.budgets,
                 };
-                let opened = open_table(&self.settings, &self.context, setup).await?;
+                let opened = match decoder.captured().any(|captured| captured == table) {
+                    true => open_table(&self.settings, &self.context, setup).await,
+                    false => Err(Error::new(ErrorKind::NotFound, "It is not captured any more")),
+                };
+                let opened = match opened {
+                    Err(error) if error.kind == ErrorKind::NotFound => {
+                        let message = format!("`{}.{}` is not read again: {error}", table.0, table.1);
+                        self.context.log(Level::Warn, "postgres", message);
+                        decoder.end_snapshot();
+                        return Ok(true);
+                    }
+                    opened => opened?,
+                };
                 if !decoder.knows(&opened.shape.relation) {
                     decoder.describe(session, opened.shape.clone()).await?;
                 }
@@ -156,7 +224,7 @@ impl Again {
         match reader.next(max_wait).await? {
             Event::Rows(rows) => decoder.push_snapshot(reader.shape.relation.oid, rows.batch)?,
             Event::End => {
-                decoder.snapshots.remove(0);
+                decoder.end_snapshot();
                 if let State::Reading { reader, .. } = &mut self.state {
                     *reader = None;
                 }

@@ -131,7 +131,9 @@ pub struct Decoder {
     /// No change of a transaction that was committed behind this place goes past it.
     barrier: Option<Lsn>,
     /// For the position: tables whose rows are still to be read.
-    pub snapshots: Vec<wal::Table>,
+    snapshots: Vec<wal::Table>,
+    /// The next boundary must come although the stream has not moved.
+    owes_boundary: bool,
 }
 
 impl Decoder {
@@ -162,7 +164,38 @@ impl Decoder {
             shapes: 0,
             barrier: None,
             snapshots: at.snapshots,
+            owes_boundary: false,
         }
+    }
+
+    /// The table whose rows are to be read next.
+    pub fn first_snapshot(&self) -> Option<&wal::Table> {
+        self.snapshots.first()
+    }
+
+    /// Adds tables whose rows are to be read: from now on every position names them, also one that waits to be handed
+    /// over.
+    ///
+    /// # Errors
+    /// When a position cannot be written.
+    pub fn add_snapshots(&mut self, mut tables: Vec<wal::Table>) -> Result<()> {
+        tables.retain(|table| !self.snapshots.contains(table));
+        self.snapshots.append(&mut tables);
+        for event in &mut self.ready {
+            let Event::Boundary(boundary) = event else { continue };
+            if let Some(position) = &boundary.position {
+                let at = position.read::<StreamPosition>(VERSION)?;
+                let at = StreamPosition { snapshots: self.snapshots.clone(), ..at };
+                boundary.position = Some(at.to_position()?);
+            }
+        }
+        self.owes_boundary = true;
+        Ok(())
+    }
+
+    /// The rows of the first of those tables were all handed over, or are not to be had.
+    pub fn end_snapshot(&mut self) {
+        self.snapshots.remove(0);
     }
 
     /// Sets the place that no change goes past, or takes it away.
@@ -318,7 +351,8 @@ impl Decoder {
     pub fn idle(&mut self, is_awaited: bool) -> Result<()> {
         let is_time = is_awaited || self.boundary.2.elapsed() >= IDLE_BOUNDARY;
         let moved = self.complete > self.boundary.1;
-        if moved && is_time && self.first_change.is_none() && self.ready.is_empty() && self.is_between() {
+        let is_due = (moved && is_time) || self.owes_boundary;
+        if is_due && self.first_change.is_none() && self.ready.is_empty() && self.is_between() {
             self.push_boundary()?;
         }
         Ok(())
@@ -489,15 +523,10 @@ impl Decoder {
         if std::mem::replace(&mut table.announced, true) {
             return;
         }
-        let mut schema = table.shape.changes.as_ref().clone();
-        if change.is_some() {
-            // A shape that comes back after another one is announced again.
-            schema.metadata.insert("hub:shape".into(), format!("{}/{}", self.boundary.1, table.schema_id));
-        }
         let schema = StreamSchema {
             stream: table.shape.stream.clone(),
             id: table.schema_id,
-            arrow: Arc::new(schema),
+            arrow: Arc::clone(&table.shape.changes),
             change,
         };
         self.ready.push_back(Event::Schema(schema));
@@ -549,6 +578,7 @@ impl Decoder {
     /// When the position cannot be written.
     pub fn push_boundary(&mut self) -> Result<()> {
         self.first_change = None;
+        self.owes_boundary = false;
         self.boundary = (self.boundary.0 + 1, self.complete, Instant::now());
         let snapshots = self.snapshots.clone();
         let position = StreamPosition { lsn: self.complete, seq: self.seq, snapshots }.to_position()?;

@@ -121,6 +121,21 @@ pub async fn check(session: &Session, name: &str, at: Option<Lsn>) -> Result<Lsn
     if row.try_get::<_, bool>(2).map_err(failed)? {
         return Err(in_use(name, process));
     }
+    let end: Option<String> = row.try_get(7).map_err(failed)?;
+    let end = end.map(|end| end.parse::<Lsn>()).transpose()?;
+    // The server would leave out everything up to there without a word.
+    if let (Some(at), Some(end)) = (at, end)
+        && at > end
+    {
+        return Err(Error::new(
+            ErrorKind::PositionLost,
+            format!("The server's WAL ends at `{end}`, before this pipeline's `{at}`"),
+        )
+        .with_hint(
+            "It was restored from a backup, or is a standby that had not everything when it took over: read \
+             everything again with `--from-scratch`",
+        ));
+    }
     let confirmed = confirmed.as_deref().unwrap_or("0/0").parse::<Lsn>()?;
     if let Some(at) = at.filter(|at| confirmed > *at) {
         return Err(Error::new(

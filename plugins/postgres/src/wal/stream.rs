@@ -226,7 +226,12 @@ impl Reader for StreamReader {
                 }
                 continue;
             }
-            self.again.prepare(&mut self.decoder).await?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !self.again.prepare(&mut self.decoder, &self.session, left).await? {
+                // A position with the wish need not wait until it can be fulfilled.
+                self.decoder.idle(false)?;
+                continue;
+            }
             if self.decoder.is_replaying() {
                 let step = self.decoder.replay()?;
                 self.carry_out(step).await?;
@@ -276,7 +281,7 @@ impl Reader for StreamReader {
     }
 
     async fn signal(&mut self, signal: &Signal) -> Result<()> {
-        if signal.kind != "snapshot" {
+        if signal.kind != Signal::SNAPSHOT {
             return Err(Error::unsupported(format_args!("Signal `{}`", signal.kind)));
         }
         self.again.wish(&mut self.decoder, &signal.arguments)
