@@ -1,6 +1,6 @@
 //! JSON objects, one a line, as batches of rows.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use hub_plugin_api::{
     Error, ErrorKind, Result,
@@ -9,11 +9,11 @@ use hub_plugin_api::{
         compute::kernels::cast_utils::Parser,
         datatypes::SchemaRef,
     },
-    types::{Column, LogicalType, Unit, schema_of},
+    types::{Column, LogicalType, schema_of},
 };
 use serde::{
     Deserialize, Deserializer,
-    de::{Error as _, MapAccess, Visitor},
+    de::{DeserializeSeed, Error as _, MapAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
@@ -70,7 +70,7 @@ impl Lines {
     }
 
     fn rows_of<'a>(&mut self, text: &'a [u8]) -> Result<Vec<Row<'a>>> {
-        let mut rows = Vec::new();
+        let mut rows: Vec<Row<'a>> = Vec::new();
         for line in text.split(|byte| *byte == b'\n') {
             self.line += 1;
             let wrong = |what: String| {
@@ -81,8 +81,10 @@ impl Lines {
             if line.trim().is_empty() {
                 continue;
             }
-            let fields = serde_json::from_str(line)
-                .map_err(|error| wrong(format!("is not a JSON object: {error}")))?;
+            let before = Before(rows.last().map_or(&[], |row: &Row<'_>| row.fields.as_slice()));
+            let mut json = serde_json::Deserializer::from_str(line);
+            let fields = before.deserialize(&mut json).and_then(|fields| json.end().map(|()| fields));
+            let fields = fields.map_err(|error| wrong(format!("is not a JSON object: {error}")))?;
             rows.push(Row { line: self.line, fields });
         }
         // What stands behind the last line break is no line.
@@ -95,17 +97,24 @@ impl Lines {
         let mut builders: Vec<_> =
             schema.fields().iter().map(|field| Builder::new(field.data_type(), rows.len())).collect();
         for row in rows {
-            for (name, _) in &row.fields.0 {
-                if !self.columns.iter().any(|column| column.name == *name) {
+            for (index, (name, _)) in row.fields.iter().enumerate() {
+                let is_next = self.columns.get(index).is_some_and(|column| column.name == *name);
+                if !is_next && !self.columns.iter().any(|column| column.name == *name) {
                     let message = format!("Line {}: the field `{name}` is not among the columns", row.line);
                     return Err(Error::new(ErrorKind::SchemaMismatch, message).with_hint(DECLARE));
                 }
             }
             for (index, (column, builder)) in self.columns.iter().zip(&mut builders).enumerate() {
-                let found = match row.fields.0.get(index) {
+                let found = match row.fields.get(index) {
                     Some((name, value)) if *name == column.name => Some(*value),
-                    _ => row.fields.0.iter().find(|(name, _)| *name == column.name).map(|(_, value)| *value),
+                    _ => row.fields.iter().find(|(name, _)| *name == column.name).map(|(_, value)| *value),
                 };
+                if let (Builder::Text(texts), LogicalType::Text, Some(text)) =
+                    (&mut *builder, &column.logical, found.and_then(plain_text))
+                {
+                    texts.append_value(text);
+                    continue;
+                }
                 let value = found.map_or(Ok(Value::Null), |value| value_of(value.get(), &column.logical));
                 let appended = value.and_then(|value| match value {
                     Value::Null if !column.nullable => Err("is null, and the column is not nullable".into()),
@@ -130,43 +139,58 @@ struct Row<'a> {
 }
 
 /// A line's fields in their order, values as they are written.
-struct Fields<'a>(Vec<(String, &'a RawValue)>);
+type Fields<'a> = Vec<(Cow<'a, str>, &'a RawValue)>;
 
-impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
+/// A field's name, where it lies unless it has escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-        impl<'de> Visitor<'de> for Object {
-            type Value = Vec<(String, &'de RawValue)>;
+/// Reads a line's fields. As long as they are named as those of the line before, none is there twice.
+struct Before<'b, 'a>(&'b [(Cow<'a, str>, &'a RawValue)]);
 
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an object")
-            }
+impl<'de> DeserializeSeed<'de> for Before<'_, 'de> {
+    type Value = Fields<'de>;
 
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-                let mut fields: Self::Value = Vec::new();
-                while let Some((name, value)) = map.next_entry::<String, &RawValue>()? {
-                    if fields.iter().any(|(other, _)| *other == name) {
-                        return Err(M::Error::custom(format_args!("the field `{name}` is there twice")));
-                    }
-                    fields.push((name, value));
-                }
-                Ok(fields)
-            }
-        }
-
-        deserializer.deserialize_map(Object).map(Fields)
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
     }
+}
+
+impl<'de> Visitor<'de> for Before<'_, 'de> {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+        let mut fields = Fields::with_capacity(self.0.len());
+        let mut is_alike = true;
+        while let Some((Name(name), value)) = map.next_entry::<Name<'de>, &RawValue>()? {
+            is_alike = is_alike && self.0.get(fields.len()).is_some_and(|(before, _)| *before == name);
+            if !is_alike && fields.iter().any(|(other, _)| *other == name) {
+                return Err(M::Error::custom(format_args!("the field `{name}` is there twice")));
+            }
+            fields.push((name, value));
+        }
+        Ok(fields)
+    }
+}
+
+/// A text that stands in JSON as it is.
+fn plain_text(value: &RawValue) -> Option<&str> {
+    let text = value.get().strip_prefix('"')?.strip_suffix('"')?;
+    (!text.contains('\\')).then_some(text)
 }
 
 /// The columns of the first batch: of each field the one kind that all its values are of.
 fn infer(rows: &[Row<'_>]) -> Result<Vec<Column>> {
     let mut columns: Vec<(String, Option<LogicalType>)> = Vec::new();
     for row in rows {
-        for (name, value) in &row.fields.0 {
+        for (name, value) in &row.fields {
             let found = kind_of(value.get());
             match columns.iter_mut().find(|(known, _)| known == name) {
-                None => columns.push((name.clone(), found)),
+                None => columns.push((name.clone().into_owned(), found)),
                 Some((_, known)) => {
                     let merged = merge(known.take(), found).map_err(|(one, other)| {
                         let message = format!(
@@ -186,7 +210,7 @@ fn infer(rows: &[Row<'_>]) -> Result<Vec<Column>> {
     Ok(columns.into_iter().map(|(name, kind)| Column::new(name, kind.unwrap_or(LogicalType::Text))).collect())
 }
 
-const EXACT: LogicalType = LogicalType::DecimalText { precision: None, scale: None };
+pub(super) const EXACT: LogicalType = LogicalType::DecimalText { precision: None, scale: None };
 
 /// The kind of a value that is no null.
 fn kind_of(json: &str) -> Option<LogicalType> {
@@ -205,10 +229,11 @@ fn kind_of(json: &str) -> Option<LogicalType> {
     })
 }
 
+/// Digits of a number without the zeros at both ends.
 fn significant(number: &str) -> usize {
     let mantissa = number.split(['e', 'E']).next().unwrap_or_default();
-    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
-    digits.trim_start_matches('0').trim_end_matches('0').len()
+    let digits = mantissa.bytes().filter(u8::is_ascii_digit).skip_while(|digit| *digit == b'0');
+    digits.enumerate().filter(|(_, digit)| *digit != b'0').last().map_or(0, |(at, _)| at + 1)
 }
 
 /// The kind that holds both without a difference.
@@ -299,80 +324,6 @@ fn shown(json: &str) -> String {
     text
 }
 
-/// The columns that the option `columns` declares: `name: type`, or `{name, type, nullable, key}`.
-///
-/// # Errors
-/// [`ErrorKind::InvalidConfig`] with the column.
-pub(super) fn declared(columns: &serde_json::Value) -> Result<Vec<Column>> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Declared {
-        name: String,
-        r#type: String,
-        #[serde(default = "yes")]
-        nullable: bool,
-        key: Option<u32>,
-    }
-    const fn yes() -> bool {
-        true
-    }
-    let wrong = |what: String| Error::config("columns", what);
-    let declared: Vec<Declared> = match columns {
-        serde_json::Value::Object(names) => names
-            .iter()
-            .map(|(name, kind)| {
-                let kind = kind.as_str().ok_or_else(|| wrong(format!("`{name}` has no type")))?;
-                Ok(Declared { name: name.clone(), r#type: kind.into(), nullable: true, key: None })
-            })
-            .collect::<Result<_>>()?,
-        list => serde_json::from_value(list.clone()).map_err(|error| {
-            wrong("`columns` is not a list of `{name, type, nullable, key}`".into()).with_source(&error)
-        })?,
-    };
-    let mut columns: Vec<Column> = Vec::new();
-    for one in declared {
-        let logical = type_named(&one.r#type).ok_or_else(|| {
-            wrong(format!("Column `{}` is of type `{}`, which is not known", one.name, one.r#type)).with_hint(
-                "There are boolean, integer, unsigned, float, number, decimal(p,s), text, date, time, timestamp, \
-                 instant and json",
-            )
-        })?;
-        if columns.iter().any(|column| column.name == one.name) {
-            return Err(wrong(format!("Column `{}` is declared twice", one.name)));
-        }
-        let mut column = Column::new(one.name, logical);
-        (column.nullable, column.key) = (one.nullable, one.key);
-        columns.push(column);
-    }
-    Ok(columns)
-}
-
-fn type_named(name: &str) -> Option<LogicalType> {
-    let unit = Unit::Microsecond;
-    Some(match name.trim() {
-        "boolean" => LogicalType::Boolean,
-        "integer" => LogicalType::Int64,
-        "unsigned" => LogicalType::UInt64,
-        "float" => LogicalType::Float64,
-        "number" => EXACT,
-        "text" => LogicalType::Text,
-        "date" => LogicalType::Date,
-        "time" => LogicalType::Time(unit),
-        "timestamp" => LogicalType::Timestamp { unit, utc: false },
-        "instant" => LogicalType::Timestamp { unit, utc: true },
-        "json" => LogicalType::Json,
-        other => {
-            let digits = other.strip_prefix("decimal(")?.strip_suffix(')')?;
-            let (precision, scale) = digits.split_once(',')?;
-            let (precision, scale): (u8, u8) = (precision.trim().parse().ok()?, scale.trim().parse().ok()?);
-            if precision == 0 || precision > 76 || scale > precision {
-                return None;
-            }
-            LogicalType::Decimal { precision, scale }
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use hub_plugin_api::{
@@ -383,7 +334,7 @@ mod tests {
         json,
     };
 
-    use super::*;
+    use super::{super::declared::declared, *};
 
     fn all(text: &str) -> Result<Option<RecordBatch>> {
         Lines::new(Vec::new(), 1 << 20).take(text.as_bytes(), true)
@@ -435,6 +386,27 @@ mod tests {
     }
 
     #[test]
+    fn fields_are_told_apart_whatever_the_line_before_had() {
+        for text in ["{\"a\":1,\"b\":2}\n{\"a\":1,\"a\":2}", "{\"b\":1,\"a\":2}\n{\"a\":1,\"a\":2}"] {
+            assert!(all(text).unwrap_err().message.contains("the field `a` is there twice"), "{text}");
+        }
+        let swapped =
+            all("{\"a\":\"x\",\"\\u0062\":\"\\\"y\\\"\"}\n{\"b\":\"z\",\"a\":null}").unwrap().unwrap();
+        let [a, b] = [0, 1].map(|column| swapped.column(column).as_string::<i32>());
+        assert_eq!((a.value(0), b.value(0), b.value(1)), ("x", "\"y\"", "z"));
+        assert!(a.is_null(1));
+    }
+
+    #[test]
+    fn significant_digits_are_counted_between_zeros() {
+        for (number, digits) in
+            [("0", 0), ("-0.010", 1), ("100", 1), ("1.05e10", 3), ("9007199254740993", 16)]
+        {
+            assert_eq!(significant(number), digits, "{number}");
+        }
+    }
+
+    #[test]
     fn numbers_keep_their_digits() {
         let batch = all("{\"a\":1,\"b\":12345678901234567890,\"c\":0.1}\n{\"a\":2.5,\"b\":1,\"c\":3}")
             .unwrap()
@@ -445,20 +417,5 @@ mod tests {
         assert_eq!(batch.column(1).as_string::<i32>().value(0), "12345678901234567890");
         let mut lines = Lines::new(declared(&json!({"f": "float"})).unwrap(), 100);
         assert!(lines.take(b"{\"f\":9007199254740993}\n", false).unwrap_err().message.contains("as it is"));
-    }
-
-    #[test]
-    fn declared_columns_are_read() {
-        let columns = declared(&json!({
-            "d": "decimal(10,2)", "on": "date", "at": "instant", "u": "unsigned", "j": "json", "b": "boolean"
-        }))
-        .unwrap();
-        let line = br#"{"d":1.5,"on":"2024-02-29","at":"2024-01-01T00:00:00Z","u":18446744073709551615,"j":{"x":[1]},"b":true}"#;
-        let batch = Lines::new(columns, 1 << 20).take(line, true).unwrap().unwrap();
-        assert_eq!((batch.num_rows(), batch.num_columns()), (1, 6));
-        assert_eq!(batch.column(4).as_string::<i32>().value(0), r#"{"x":[1]}"#);
-        for wrong in [json!({"a": "int"}), json!([{"name": "a"}]), json!({"a": "decimal(3,4)"})] {
-            assert_eq!(declared(&wrong).unwrap_err().field.as_deref(), Some("columns"));
-        }
     }
 }

@@ -4,6 +4,7 @@ mod bindings;
 mod columns_in;
 mod command;
 mod connector;
+mod declared;
 mod deny;
 mod explain;
 mod function;

@@ -7,7 +7,7 @@ use hub_plugin_api::{
     types::Column,
 };
 
-use super::{limits::Limits, lines};
+use super::{declared::declared, limits::Limits};
 
 /// The strategy's id.
 pub const CUSTOM_FUNCTION: &str = "custom-function";
@@ -86,7 +86,7 @@ impl Options {
             ));
         }
         let stream = options.text("stream").map_or_else(|| name_of(&module), str::to_owned);
-        let columns = options.get("columns").map_or_else(|| Ok(Vec::new()), lines::declared)?;
+        let columns = options.get("columns").map_or_else(|| Ok(Vec::new()), declared)?;
         let mut may_write = false;
         for grant in options.list("grants") {
             if grant != GRANT_WRITE {
