@@ -32,9 +32,23 @@ mod command {
 /// Start behind the transactions of a set.
 const THROUGH_GTID: u16 = 4;
 
+/// The stream ends where the log ends now.
+const NON_BLOCKING: u16 = 1;
+
+/// How far events are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Whatever comes.
+    Forever,
+    /// Up to the end of the log, of a position without GTIDs.
+    Now,
+}
+
 /// The events behind a position.
 pub struct Dump {
     session: RawSession,
+    until: Until,
+    ended: bool,
 }
 
 impl Dump {
@@ -49,6 +63,7 @@ impl Dump {
         vendor: Vendor,
         pipeline: &str,
         position: &LogPosition,
+        until: Until,
     ) -> Result<Self> {
         let mut session = RawSession::open(settings, context).await?;
         let gtids = position.gtids(vendor)?;
@@ -63,12 +78,12 @@ impl Dump {
         let request = match &gtids {
             Some(Gtids::MySql(set)) => by_gtids(settings.server_id, set),
             Some(Gtids::MariaDb(_)) if gtids.as_ref().is_some_and(|gtids| !gtids.is_empty()) => {
-                by_file(settings.server_id, "", 4)?
+                by_file(settings.server_id, "", 4, until)?
             }
-            _ => by_file(settings.server_id, &position.file, position.offset)?,
+            _ => by_file(settings.server_id, &position.file, position.offset, until)?,
         };
         session.start_command(&request, FOLLOWING).await?;
-        Ok(Self { session })
+        Ok(Self { session, until, ended: false })
     }
 
     /// The next event, without waiting; none when it is not received whole.
@@ -78,6 +93,10 @@ impl Dump {
     pub fn take(&mut self) -> Result<Option<&[u8]>> {
         match self.session.take_row(FOLLOWING).map_err(refine)? {
             None => Ok(None),
+            Some(Row::End(_)) if self.until == Until::Now => {
+                self.ended = true;
+                Ok(None)
+            }
             Some(Row::End(_)) => {
                 Err(Error::new(ErrorKind::Unavailable, "The server ended the stream of its binary log"))
             }
@@ -86,6 +105,11 @@ impl Dump {
                 _ => Err(malformed("The server sent something else than an event of its binary log")),
             },
         }
+    }
+
+    /// Whether all came that was wanted.
+    pub fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// Waits until more is received.
@@ -110,14 +134,15 @@ fn register(server_id: u32) -> Vec<u8> {
     request
 }
 
-fn by_file(server_id: u32, file: &str, offset: u64) -> Result<Vec<u8>> {
+fn by_file(server_id: u32, file: &str, offset: u64, until: Until) -> Result<Vec<u8>> {
     let offset = u32::try_from(offset).map_err(|_| {
         Error::unsupported(format_args!("Following file `{file}` of the log behind its first 4 GiB"))
             .with_hint("Lower `max_binlog_size`, or turn GTIDs on")
     })?;
     let mut request = vec![command::BINLOG_DUMP];
     request.extend_from_slice(&offset.to_le_bytes());
-    request.extend_from_slice(&[0, 0]);
+    let flags = if until == Until::Now { NON_BLOCKING } else { 0 };
+    request.extend_from_slice(&flags.to_le_bytes());
     request.extend_from_slice(&server_id.to_le_bytes());
     request.extend_from_slice(file.as_bytes());
     Ok(request)
@@ -221,8 +246,11 @@ mod tests {
     #[test]
     fn requests_are_as_documented() {
         assert_eq!(register(7)[..5], [0x15, 7, 0, 0, 0]);
-        assert_eq!(by_file(7, "b.1", 4).unwrap(), [0x12, 4, 0, 0, 0, 0, 0, 7, 0, 0, 0, b'b', b'.', b'1']);
-        assert!(by_file(7, "b.1", 1 << 32).is_err());
+        assert_eq!(
+            by_file(7, "b.1", 4, Until::Forever).unwrap(),
+            [0x12, 4, 0, 0, 0, 0, 0, 7, 0, 0, 0, b'b', b'.', b'1']
+        );
+        assert!(by_file(7, "b.1", 1 << 32, Until::Now).is_err());
         let set: GtidSet = "00000000-0000-0000-0000-000000000001:1-5".parse().unwrap();
         let request = by_gtids(7, &set);
         assert_eq!(request.len(), 23 + 8 + 16 + 8 + 16);

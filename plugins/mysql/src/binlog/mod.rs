@@ -24,6 +24,7 @@ mod rows;
 mod server;
 mod shape;
 mod snapshot;
+mod start_time;
 mod statement;
 mod storage;
 mod table_map;

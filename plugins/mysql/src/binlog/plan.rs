@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 use super::{
     again::Again,
     definition::{Definitions, TableNames, hold, look_up, tables},
-    dump::Dump,
+    dump::{Dump, Until},
     follow::Follower,
     gtid::{GtidPosition, Gtids},
     history::History,
@@ -19,6 +19,7 @@ use super::{
     reader::LogReader,
     server::LogServer,
     snapshot::{SnapshotReader, SnapshotSession, begin, begin_again},
+    start_time::Search,
 };
 use crate::{config::Settings, flavor::Vendor};
 
@@ -48,7 +49,9 @@ pub async fn plan(settings: &Settings, context: &Context, request: &PlanRequest)
                 snapshot = start.session;
                 (start.position, start.definitions, start.exact)
             } else {
-                let (start, definitions) = start(&mut server, &tables, request.start_at.as_ref()).await?;
+                let search = Search { settings, context, options: &options, pipeline: &request.pipeline };
+                let (start, definitions) =
+                    start(&mut server, &tables, request.start_at.as_ref(), &search).await?;
                 (start, definitions, true)
             };
             History::begin(context, request.generation, definitions)?;
@@ -114,6 +117,7 @@ async fn start(
     server: &mut LogServer,
     tables: &TableNames,
     wish: Option<&StartAt>,
+    search: &Search<'_>,
 ) -> Result<(LogPosition, Definitions)> {
     match wish {
         None | Some(StartAt::Latest) => {
@@ -130,9 +134,7 @@ async fn start(
             server.check_position(&position).await?;
             Ok((position, Definitions::new()))
         }
-        Some(StartAt::Time(_)) => Err(Error::unsupported("A start at a time")
-            .with_field("start_at")
-            .with_hint("Start at `earliest`, `latest` or a position")),
+        Some(StartAt::Time(time)) => Ok((search.at(server, time).await?, Definitions::new())),
     }
 }
 
@@ -176,9 +178,16 @@ impl Plan for LogPlan {
             gtids = here.gtids(vendor)?.or_else(|| Some(Gtids::MariaDb(GtidPosition::default())));
         }
         position.gtids = position.gtids.filter(|gtids| !gtids.is_empty() || vendor == Vendor::MySql);
-        let dump =
-            Dump::open(&self.settings, &self.context, &self.options, vendor, &self.pipeline, &position)
-                .await?;
+        let dump = Dump::open(
+            &self.settings,
+            &self.context,
+            &self.options,
+            vendor,
+            &self.pipeline,
+            &position,
+            Until::Forever,
+        )
+        .await?;
         let wishes = self.options.wishes(&self.settings.database, request.budgets)?;
         let history = History::open(&self.context, self.generation, position.schema)?;
         let follower = Follower::new(vendor, collations, wishes, history, position, gtids);

@@ -12,11 +12,14 @@ pub const VERSION: u32 = 1;
 /// A place between two transactions of a server's log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogPosition {
-    /// The server whose file and offset these are: its UUID, or what stands for one.
+    /// The server whose file and offset these are: its UUID, or what stands for one. Empty in what a user wrote.
+    #[serde(default)]
     pub server: String,
-    /// The file of the log.
+    /// The file of the log; empty in what a user wrote who names GTIDs only.
+    #[serde(default)]
     pub file: String,
     /// The byte of the file at which the next transaction begins.
+    #[serde(default)]
     pub offset: u64,
     /// What was seen, where the server counts transactions: valid on every server that has them.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -137,13 +137,16 @@ impl LogServer {
                 self.ask(&asking).await?.first().map(str::to_owned)
             }
         };
-        Ok(LogPosition {
-            server: self.id.clone(),
-            file,
-            offset,
-            gtids: gtids.map(plain),
-            ..LogPosition::default()
-        })
+        Ok(self.position(file, offset, gtids))
+    }
+
+    /// The files of the log that are still there, the oldest first.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn files(&mut self) -> Result<Vec<String>> {
+        let answer = self.ask("SHOW BINARY LOGS").await?;
+        Ok((0..answer.rows.len()).filter_map(|row| at(&answer, row, 0)).collect())
     }
 
     /// Where the log that is still there begins.
@@ -151,21 +154,43 @@ impl LogServer {
     /// # Errors
     /// [`ErrorKind::Unsupported`] when the server keeps no log.
     pub async fn start_of_log(&mut self) -> Result<LogPosition> {
-        let answer = self.ask("SHOW BINARY LOGS").await?;
-        let file = at(&answer, 0, 0).ok_or_else(no_log)?;
+        let file = self.files().await?.into_iter().next().ok_or_else(no_log)?;
         let gtids = match self.vendor() {
             Vendor::MySql if self.counts => {
                 self.ask("SELECT @@GLOBAL.gtid_purged").await?.first().map(str::to_owned)
             }
             _ => None,
         };
-        Ok(LogPosition {
+        Ok(self.position(file, 4, gtids))
+    }
+
+    /// Where a file of the log begins, and what was seen before it.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn start_of_file(&mut self, file: String) -> Result<LogPosition> {
+        let asking = match self.vendor() {
+            // The second event of a file says what the earlier ones hold.
+            Vendor::MySql if self.counts => format!("SHOW BINLOG EVENTS IN {} LIMIT 2", sql::literal(&file)),
+            Vendor::MySql => return Ok(self.position(file, 4, None)),
+            Vendor::MariaDb => format!("SELECT BINLOG_GTID_POS({}, 4)", sql::literal(&file)),
+        };
+        let answer = self.ask(&asking).await?;
+        let gtids = match self.vendor() {
+            Vendor::MySql => answer.get(1, "Info").unwrap_or_default().to_owned(),
+            Vendor::MariaDb => answer.first().unwrap_or_default().to_owned(),
+        };
+        Ok(self.position(file, 4, Some(gtids)))
+    }
+
+    fn position(&self, file: String, offset: u64, gtids: Option<String>) -> LogPosition {
+        LogPosition {
             server: self.id.clone(),
             file,
-            offset: 4,
+            offset,
             gtids: gtids.map(plain),
             ..LogPosition::default()
-        })
+        }
     }
 
     /// Whether the log still has what comes after a position.
@@ -194,7 +219,8 @@ impl LogServer {
             // The server itself compares MariaDB's positions, and refuses what it does not have.
             return Ok(());
         }
-        if position.server != self.id {
+        // Whoever names a file and a place himself means this server's.
+        if !position.server.is_empty() && position.server != self.id {
             return Err(lost(format!(
                 "The position is of server `{}`, this is server `{}`, and transactions have no ids to go by",
                 position.server, self.id

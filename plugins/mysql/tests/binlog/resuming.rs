@@ -222,3 +222,73 @@ fn transactions_with_tags_are_counted_too() {
         assert_eq!(second.numbers(), [4, 5]);
     });
 }
+
+/// What comes from a start that the user names.
+async fn from_start(server: &Server, start: StartAt, rows: usize) -> Vec<String> {
+    let connection = server.connection().await;
+    let request = log_request(server, json!({}), Some(start));
+    let plan = connection.plan(&request).await.unwrap();
+    let split = plan.description().splits.pop().unwrap();
+    let mut reader = plan.open(&open_request(&split, None)).await.unwrap();
+    let mut followed = Followed::default();
+    followed.more(&mut *reader, rows).await.unwrap();
+    followed.lines()
+}
+
+#[test]
+fn stream_starts_at_a_time() {
+    for which in ALL {
+        run(async {
+            let mut server = Server::new(which, "attime").await;
+            own_server_id(&mut server);
+            let now = async || {
+                let pause = std::time::Duration::from_millis(1100);
+                tokio::time::sleep(pause).await;
+                let now = server.rows("SELECT DATE_FORMAT(UTC_TIMESTAMP(6), '%Y-%m-%dT%H:%i:%s.%fZ')").await;
+                tokio::time::sleep(pause).await;
+                now[0][0].clone()
+            };
+            server.run(&["CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)"]).await;
+            let first = now().await;
+            server.run(&["INSERT INTO t VALUES (2), (3)"]).await;
+            let second = now().await;
+            server.run(&["FLUSH BINARY LOGS", "INSERT INTO t VALUES (4)"]).await;
+            let third = now().await;
+            server.run(&["INSERT INTO t VALUES (5)"]).await;
+            for (time, expected) in
+                [(first, &["2", "3", "4", "5"][..]), (second, &["4", "5"]), (third, &["5"])]
+            {
+                let found = from_start(&server, StartAt::Time(time), expected.len()).await;
+                let expected: Vec<_> = expected.iter().map(|id| format!("insert t {id}")).collect();
+                assert_eq!(found, expected, "{which:?}");
+            }
+            let connection = server.connection().await;
+            let long_ago = Some(StartAt::Time("2001-01-01T00:00:00Z".into()));
+            let refused = connection.plan(&log_request(&server, json!({}), long_ago)).await.err().unwrap();
+            assert!(refused.message.contains("does not go back"), "{refused}");
+        });
+    }
+}
+
+#[test]
+fn stream_starts_at_gtids_that_a_user_names() {
+    for which in ALL {
+        run(async {
+            let mut server = Server::new(which, "atgtid").await;
+            own_server_id(&mut server);
+            server.run(&["CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)"]).await;
+            let asking = match which {
+                Which::MySql => "SELECT @@GLOBAL.gtid_executed",
+                _ => "SELECT @@GLOBAL.gtid_binlog_pos",
+            };
+            let gtids = server.rows(asking).await[0][0].clone();
+            server.run(&["INSERT INTO t VALUES (2)"]).await;
+            let position = serde_json::from_value(json!({ "v": 1, "gtids": gtids })).unwrap();
+            assert_eq!(
+                from_start(&server, StartAt::Position(position), 1).await,
+                ["insert t 2"],
+                "{which:?}"
+            );
+        });
+    }
+}
