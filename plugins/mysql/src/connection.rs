@@ -154,18 +154,17 @@ impl Session {
         Ok(TextRows { columns, rows })
     }
 
-    /// Runs a LOAD DATA LOCAL with these bytes as its file.
+    /// Runs a LOAD DATA LOCAL with these parts as its file. They are taken one by one, as the server takes them.
     ///
     /// # Errors
     /// As the server answers, with `doing` as the message.
-    pub async fn load(&mut self, statement: &str, data: Bytes, doing: &str) -> Result<Outcome> {
-        const PART: usize = 256 << 10;
-        self.conn.set_infile_handler(async move {
-            let parts = (0..data.len())
-                .step_by(PART)
-                .map(move |start| Ok::<_, io::Error>(data.slice(start..(start + PART).min(data.len()))));
-            Ok(stream::iter(parts).boxed())
-        });
+    pub async fn load(
+        &mut self,
+        statement: &str,
+        parts: impl Iterator<Item = Bytes> + Send + Sync + 'static,
+        doing: &str,
+    ) -> Result<Outcome> {
+        self.conn.set_infile_handler(async move { Ok(stream::iter(parts.map(Ok::<_, io::Error>)).boxed()) });
         self.run(statement, doing).await
     }
 

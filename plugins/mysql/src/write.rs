@@ -2,6 +2,7 @@
 
 mod cell;
 mod changes;
+mod digits;
 mod fits;
 mod json;
 mod options;

@@ -120,7 +120,7 @@ const BENCHES: &[Bench] = &[
     },
     Bench {
         name: "mariadb-write",
-        about: "Rows in memory to MariaDB : LOAD DATA LOCAL INFILE of a file",
+        about: "Rows of an Arrow file to MariaDB : LOAD DATA LOCAL INFILE of a text file",
         aim: 0.9,
         run: mysql::write,
     },

@@ -1,7 +1,8 @@
 use std::{
     env,
     fs::{self, File},
-    path::PathBuf,
+    io::BufReader,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
@@ -11,7 +12,10 @@ use connector_hub::plugins::{PluginFolder, Registry, RegistryOptions};
 use hub_plugin_api::{
     CommitToken, Config, Connection, Connector, Event, OpenRequest, PlanRequest, Rows, StreamSchema,
     WriterRequest,
-    arrow::array::{AsArray, RecordBatch},
+    arrow::{
+        array::{AsArray, RecordBatch},
+        ipc::{reader::StreamReader, writer::StreamWriter},
+    },
     testing::TestContext,
 };
 use hub_tests::PeakMemory;
@@ -183,6 +187,27 @@ impl Loaded {
             }
         }
     }
+
+    /// Writes every batch of the table into a file, and answers their shape.
+    fn save(&self, file: &Path) -> Outcome<StreamSchema> {
+        let (mut shape, mut writer) = (None, None);
+        let mut saved: Outcome = Ok(());
+        self.read(|schema, batch| {
+            shape.get_or_insert_with(|| schema.clone());
+            let mut save = || -> Outcome {
+                if writer.is_none() {
+                    writer = Some(StreamWriter::try_new_buffered(File::create(file)?, &schema.arrow)?);
+                }
+                writer.iter_mut().try_for_each(|writer| Ok(writer.write(&batch)?))
+            };
+            if saved.is_ok() {
+                saved = save();
+            }
+        })?;
+        saved?;
+        writer.ok_or("The table has no rows")?.finish()?;
+        shape.ok_or_else(|| "The table has no shape".into())
+    }
 }
 
 /// MariaDB to Arrow against its own client to nowhere.
@@ -212,7 +237,7 @@ pub(crate) fn read(plan: Plan) -> Outcome<Result> {
     compare(plan, ours, reference)
 }
 
-/// Rows from memory into MariaDB against LOAD DATA LOCAL INFILE of a file.
+/// Rows into MariaDB against LOAD DATA LOCAL INFILE. Both take them from a file: Arrow here, text there.
 pub(crate) fn write(plan: Plan) -> Outcome<Result> {
     let vendor = Vendor::get("mariadb")?;
     vendor.make_lineitem()?;
@@ -223,12 +248,9 @@ pub(crate) fn write(plan: Plan) -> Outcome<Result> {
     if !vendor.client(STATEMENT).stdout(File::create(&file)?).status()?.success() {
         return Err("The file was not made".into());
     }
-    let (mut shape, mut batches) = (None, Vec::new());
-    loaded.read(|schema, batch| {
-        shape.get_or_insert_with(|| schema.clone());
-        batches.push(batch);
-    })?;
-    let shape = shape.ok_or("The table has no rows")?;
+    // Not in memory, where they would be taken for the connector's.
+    let arrow = folder.path().join("lineitem.arrow");
+    let shape = loaded.save(&arrow)?;
 
     let ours = || {
         vendor.ask("drop table if exists ours")?;
@@ -247,8 +269,8 @@ pub(crate) fn write(plan: Plan) -> Outcome<Result> {
         let mut writer = loaded.runtime.block_on(connection.writer(&request))?;
         let last = writer.start().last;
         loaded.runtime.block_on(writer.schema(&shape))?;
-        for batch in &batches {
-            let rows = Rows { stream: shape.stream.clone(), schema_id: shape.id, batch: batch.clone() };
+        for batch in StreamReader::try_new(BufReader::new(File::open(&arrow)?), None)? {
+            let rows = Rows { stream: shape.stream.clone(), schema_id: shape.id, batch: batch? };
             loaded.runtime.block_on(writer.write(rows))?;
         }
         let token = CommitToken {

@@ -37,23 +37,50 @@ pub fn qualified(database: Option<&str>, name: &str) -> String {
 /// Quotes a text as a literal. The sessions' `sql_mode` is fixed, so backslashes escape.
 pub fn literal(value: &str) -> String {
     let mut quoted = String::with_capacity(value.len() + 2);
-    quoted.push('\'');
-    for character in value.chars() {
-        match character {
-            '\'' => quoted.push_str("''"),
-            '\\' => quoted.push_str("\\\\"),
-            '\0' => quoted.push_str("\\0"),
-            other => quoted.push(other),
-        }
-    }
-    quoted.push('\'');
+    put_literal(value, &mut quoted);
     quoted
+}
+
+/// Appends a text as a literal.
+pub fn put_literal(value: &str, out: &mut String) {
+    out.push('\'');
+    let mut copied = 0;
+    for (at, byte) in value.bytes().enumerate() {
+        let escaped = match byte {
+            b'\'' => "''",
+            b'\\' => "\\\\",
+            0 => "\\0",
+            _ => continue,
+        };
+        out.push_str(&value[copied..at]);
+        out.push_str(escaped);
+        copied = at + 1;
+    }
+    out.push_str(&value[copied..]);
+    out.push('\'');
 }
 
 /// Bytes as a literal.
 pub fn hex_literal(bytes: &[u8]) -> String {
-    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("x'{digits}'")
+    let mut literal = String::with_capacity(2 * bytes.len() + 3);
+    put_hex_literal(bytes, &mut literal);
+    literal
+}
+
+/// Appends bytes as a literal.
+pub fn put_hex_literal(bytes: &[u8], out: &mut String) {
+    out.push_str("x'");
+    put_hex(bytes, out);
+    out.push('\'');
+}
+
+/// Appends bytes as hexadecimal digits.
+pub fn put_hex(bytes: &[u8], out: &mut String) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    for byte in bytes {
+        out.push(DIGITS[usize::from(byte >> 4)].into());
+        out.push(DIGITS[usize::from(byte & 15)].into());
+    }
 }
 
 /// The modes that statements are run in: data that does not fit is an error, and no mode changes what a text means.

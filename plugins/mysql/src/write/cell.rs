@@ -1,5 +1,7 @@
 //! A cell on its way into a column: what is taken before the first row, and each value's text.
 
+use std::borrow::Cow;
+
 use hub_plugin_api::{
     Error, ErrorKind, Result,
     arrow::{
@@ -15,7 +17,7 @@ use hub_plugin_api::{
     types::{Column, LogicalType},
 };
 
-use super::{fits::fits, json, time};
+use super::{digits, fits::fits, json, rows::put_escaped, time};
 use crate::{raw::column::EWKB_SRID, sql, types::ServerType};
 
 /// The longest time of the servers', in microseconds.
@@ -59,11 +61,11 @@ impl Target {
 pub(super) enum Cell<'a> {
     Null,
     /// Digits that stand for themselves.
-    Number(String),
+    Number(&'a str),
     /// Text in UTF-8.
-    Text(std::borrow::Cow<'a, str>),
+    Text(&'a str),
     /// Bytes.
-    Bytes(std::borrow::Cow<'a, [u8]>),
+    Bytes(Cow<'a, [u8]>),
 }
 
 /// How the values of a column get into a column of a table.
@@ -130,72 +132,85 @@ impl ColumnPlan {
     /// # Errors
     /// Why it cannot be stored, in words.
     pub(super) fn literal(&self, array: &dyn Array, row: usize) -> Result<String, String> {
-        Ok(match self.cell(array, row)? {
-            Cell::Null => "NULL".into(),
-            Cell::Number(digits) => digits,
-            Cell::Text(text) => sql::literal(&text),
-            Cell::Bytes(bytes) => sql::hex_literal(&bytes),
-        })
+        let mut out = String::new();
+        self.put_literal(array, row, &mut String::new(), &mut out)?;
+        Ok(out)
     }
 
-    /// Writes a value into a file of LOAD DATA.
+    /// Writes a value into a statement. What `scratch` holds is overwritten.
     ///
     /// # Errors
     /// Why it cannot be stored, in words.
-    pub(super) fn put(&self, array: &dyn Array, row: usize, out: &mut Vec<u8>) -> Result<(), String> {
-        match self.cell(array, row)? {
-            Cell::Null => out.extend_from_slice(b"\\N"),
-            Cell::Number(digits) => out.extend_from_slice(digits.as_bytes()),
-            Cell::Text(text) => {
-                let bytes = text.as_bytes();
-                let mut copied = 0;
-                for (at, byte) in bytes.iter().enumerate() {
-                    let escape = match byte {
-                        b'\\' => b'\\',
-                        b'\t' => b't',
-                        b'\n' => b'n',
-                        b'\r' => b'r',
-                        0 => b'0',
-                        _ => continue,
-                    };
-                    out.extend_from_slice(&bytes[copied..at]);
-                    out.extend_from_slice(&[b'\\', escape]);
-                    copied = at + 1;
-                }
-                out.extend_from_slice(&bytes[copied..]);
-            }
-            Cell::Bytes(bytes) => {
-                const DIGITS: &[u8; 16] = b"0123456789abcdef";
-                for byte in bytes.iter() {
-                    out.extend_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
-                }
-            }
+    pub(super) fn put_literal(
+        &self,
+        array: &dyn Array,
+        row: usize,
+        scratch: &mut String,
+        out: &mut String,
+    ) -> Result<(), String> {
+        match self.cell(array, row, scratch)? {
+            Cell::Null => out.push_str("NULL"),
+            Cell::Number(digits) => out.push_str(digits),
+            Cell::Text(text) => sql::put_literal(text, out),
+            Cell::Bytes(bytes) => sql::put_hex_literal(&bytes, out),
         }
         Ok(())
     }
 
-    fn cell<'a>(&self, array: &'a dyn Array, row: usize) -> Result<Cell<'a>, String> {
+    /// Writes a value into a file of LOAD DATA. What `scratch` holds is overwritten.
+    ///
+    /// # Errors
+    /// Why it cannot be stored, in words.
+    pub(super) fn put_field(
+        &self,
+        array: &dyn Array,
+        row: usize,
+        scratch: &mut String,
+        out: &mut String,
+    ) -> Result<(), String> {
+        match self.cell(array, row, scratch)? {
+            Cell::Null => out.push_str("\\N"),
+            Cell::Number(digits) => out.push_str(digits),
+            Cell::Text(text) => put_escaped(text, out),
+            Cell::Bytes(bytes) => sql::put_hex(&bytes, out),
+        }
+        Ok(())
+    }
+
+    fn cell<'a>(
+        &self,
+        array: &'a dyn Array,
+        row: usize,
+        scratch: &'a mut String,
+    ) -> Result<Cell<'a>, String> {
         if array.is_null(row) {
             if self.required {
                 return Err(self.refuse("is null, and the column is part of the key"));
             }
             return Ok(Cell::Null);
         }
-        self.value(array, row).map_err(|reason| self.refuse(&reason))
+        scratch.clear();
+        self.value(array, row, scratch).map_err(|reason| self.refuse(&reason))
     }
 
     fn refuse(&self, reason: &str) -> String {
         format!("The value of column `{}` {reason} (`{}`)", self.name, self.target.declared)
     }
 
-    fn value<'a>(&self, array: &'a dyn Array, row: usize) -> Result<Cell<'a>, String> {
+    fn value<'a>(
+        &self,
+        array: &'a dyn Array,
+        row: usize,
+        scratch: &'a mut String,
+    ) -> Result<Cell<'a>, String> {
         macro_rules! number {
-            ($of:ty) => {
-                Cell::Number(array.as_primitive::<$of>().value(row).to_string())
-            };
+            ($of:ty) => {{
+                digits::put_signed(array.as_primitive::<$of>().value(row).into(), scratch);
+                Cell::Number(scratch)
+            }};
         }
         Ok(match array.data_type() {
-            DataType::Boolean => Cell::Number(u8::from(array.as_boolean().value(row)).to_string()),
+            DataType::Boolean => Cell::Number(if array.as_boolean().value(row) { "1" } else { "0" }),
             DataType::Int8 => number!(Int8Type),
             DataType::Int16 => number!(Int16Type),
             DataType::Int32 => number!(Int32Type),
@@ -203,22 +218,32 @@ impl ColumnPlan {
             DataType::UInt8 => number!(UInt8Type),
             DataType::UInt16 => number!(UInt16Type),
             DataType::UInt32 => number!(UInt32Type),
-            DataType::UInt64 => number!(UInt64Type),
+            DataType::UInt64 => {
+                digits::put_unsigned(array.as_primitive::<UInt64Type>().value(row), 1, scratch);
+                Cell::Number(scratch)
+            }
             DataType::Float32 => {
                 let value = array.as_primitive::<Float32Type>().value(row);
                 self.check_double(f64::from(value))?;
-                Cell::Number(format!("{value:e}"))
+                scratch.push_str(&format!("{value:e}"));
+                Cell::Number(scratch)
             }
             DataType::Float64 => {
                 let value = array.as_primitive::<Float64Type>().value(row);
                 self.check_double(value)?;
-                Cell::Number(format!("{value:e}"))
+                scratch.push_str(&format!("{value:e}"));
+                Cell::Number(scratch)
             }
-            DataType::Decimal128(_, _) => {
-                self.decimal(array.as_primitive::<Decimal128Type>().value_as_string(row))?
+            DataType::Decimal128(_, scale) => {
+                let values = array.as_primitive::<Decimal128Type>();
+                if !digits::put_decimal(values.value(row), *scale, scratch) {
+                    scratch.push_str(&values.value_as_string(row));
+                }
+                self.decimal(scratch)?
             }
             DataType::Decimal256(_, _) => {
-                self.decimal(array.as_primitive::<Decimal256Type>().value_as_string(row))?
+                scratch.push_str(&array.as_primitive::<Decimal256Type>().value_as_string(row));
+                self.decimal(scratch)?
             }
             DataType::Utf8 => self.text(array.as_string::<i32>().value(row))?,
             DataType::Binary => self.bytes(array.as_binary::<i32>().value(row))?,
@@ -226,21 +251,25 @@ impl ColumnPlan {
                 let bytes = array.as_fixed_size_binary().value(row);
                 match (&self.logical, &self.target.server_type) {
                     (LogicalType::Uuid, Some(ServerType::Bytes)) => Cell::Bytes(bytes.into()),
-                    (LogicalType::Uuid, _) => Cell::Text(uuid(bytes).into()),
+                    (LogicalType::Uuid, _) => {
+                        put_uuid(bytes, scratch);
+                        Cell::Text(scratch)
+                    }
                     _ => self.bytes(bytes)?,
                 }
             }
             DataType::Date32 => {
                 let day = array.as_primitive::<Date32Type>().value(row);
-                Cell::Text(time::date(day.into()).ok_or("is outside the years 1 to 9999")?.into())
+                time::put_date(day.into(), scratch).ok_or("is outside the years 1 to 9999")?;
+                Cell::Text(scratch)
             }
             DataType::Time64(TimeUnit::Microsecond) => {
                 let value = array.as_primitive::<Time64MicrosecondType>().value(row);
-                self.time(i128::from(value) * 1000)?
+                self.time(i128::from(value) * 1000, scratch)?
             }
             DataType::Time64(_) => {
                 let value = array.as_primitive::<Time64NanosecondType>().value(row);
-                self.time(value.into())?
+                self.time(value.into(), scratch)?
             }
             DataType::Duration(unit) => {
                 let (value, factor) = match unit {
@@ -255,23 +284,9 @@ impl ColumnPlan {
                     }
                     TimeUnit::Nanosecond => (array.as_primitive::<DurationNanosecondType>().value(row), 1),
                 };
-                self.time(i128::from(value) * factor)?
+                self.time(i128::from(value) * factor, scratch)?
             }
-            DataType::Timestamp(unit, _) => {
-                let (value, factor) = match unit {
-                    TimeUnit::Second => {
-                        (array.as_primitive::<TimestampSecondType>().value(row), 1_000_000_000)
-                    }
-                    TimeUnit::Millisecond => {
-                        (array.as_primitive::<TimestampMillisecondType>().value(row), 1_000_000)
-                    }
-                    TimeUnit::Microsecond => {
-                        (array.as_primitive::<TimestampMicrosecondType>().value(row), 1_000)
-                    }
-                    TimeUnit::Nanosecond => (array.as_primitive::<TimestampNanosecondType>().value(row), 1),
-                };
-                self.timestamp(i128::from(value) * factor)?
-            }
+            DataType::Timestamp(..) => self.timestamp(nanoseconds(array, row)?, scratch)?,
             DataType::Interval(_) => {
                 let value = array.as_primitive::<IntervalMonthDayNanoType>().value(row);
                 let nanos = i128::from(value.nanoseconds);
@@ -279,9 +294,10 @@ impl ColumnPlan {
                 let (seconds, rest) =
                     (nanos.unsigned_abs() / 1_000_000_000, nanos.unsigned_abs() % 1_000_000_000);
                 let (months, days) = (value.months, value.days);
-                Cell::Text(format!("P{months}M{days}DT{sign}{seconds}.{rest:09}S").into())
+                scratch.push_str(&format!("P{months}M{days}DT{sign}{seconds}.{rest:09}S"));
+                Cell::Text(scratch)
             }
-            DataType::Struct(_) => self.structure(array, row)?,
+            DataType::Struct(_) => self.structure(array, row, scratch)?,
             DataType::List(item)
                 if self.target.server_type == Some(ServerType::Vector)
                     && *item.data_type() == DataType::Float32 =>
@@ -294,9 +310,8 @@ impl ColumnPlan {
                 Cell::Bytes(numbers.values().iter().flat_map(|number| number.to_le_bytes()).collect())
             }
             DataType::List(_) | DataType::Map(_, _) => {
-                let mut text = String::new();
-                json::put(array, row, &mut text)?;
-                Cell::Text(text.into())
+                json::put(array, row, scratch)?;
+                Cell::Text(scratch)
             }
             other => return Err(format!("is of type {other}, which has no place here")),
         })
@@ -312,7 +327,12 @@ impl ColumnPlan {
         Ok(())
     }
 
-    fn structure<'a>(&self, array: &'a dyn Array, row: usize) -> Result<Cell<'a>, String> {
+    fn structure<'a>(
+        &self,
+        array: &'a dyn Array,
+        row: usize,
+        scratch: &'a mut String,
+    ) -> Result<Cell<'a>, String> {
         let columns = array.as_struct();
         let offset = |place: usize| {
             let minutes = columns.column(place).as_primitive::<Int16Type>();
@@ -324,44 +344,42 @@ impl ColumnPlan {
                 let nanos = columns.column(1).as_primitive::<Int32Type>().value(row);
                 let minutes = offset(2);
                 let local = seconds + i64::from(minutes.unwrap_or_default()) * 60;
-                let text =
-                    time::timestamp(local, u32::try_from(nanos).map_err(|_| "has negative nanoseconds")?);
-                let text = text.ok_or("is outside the years 1 to 9999")?;
-                Ok(Cell::Text(format!("{text}{}", minutes.map(time::offset).unwrap_or_default()).into()))
+                let nanos = u32::try_from(nanos).map_err(|_| "has negative nanoseconds")?;
+                time::put_timestamp(local, nanos, scratch).ok_or("is outside the years 1 to 9999")?;
+                if let Some(minutes) = minutes {
+                    time::put_offset(minutes, scratch);
+                }
             }
-            LogicalType::OffsetTimestamp(unit) => {
+            LogicalType::OffsetTimestamp(_) => {
                 let nanos = nanoseconds(columns.column(0).as_ref(), row)?;
                 let minutes = offset(1).unwrap_or_default();
                 let local = nanos + i128::from(minutes) * 60_000_000_000;
                 let seconds =
                     i64::try_from(local.div_euclid(1_000_000_000)).map_err(|_| "is out of range")?;
                 let rest = local.rem_euclid(1_000_000_000) as u32;
-                let text = time::timestamp(seconds, rest).ok_or("is outside the years 1 to 9999")?;
-                let _ = unit;
-                Ok(Cell::Text(format!("{text}{}", time::offset(minutes)).into()))
+                time::put_timestamp(seconds, rest, scratch).ok_or("is outside the years 1 to 9999")?;
+                time::put_offset(minutes, scratch);
             }
-            _ => {
-                let mut text = String::new();
-                json::put(array, row, &mut text)?;
-                Ok(Cell::Text(text.into()))
-            }
+            _ => json::put(array, row, scratch)?,
         }
+        Ok(Cell::Text(scratch))
     }
 
     /// Digits, none of which the server would round away.
-    fn decimal<'a>(&self, digits: String) -> Result<Cell<'a>, String> {
+    fn decimal<'a>(&self, digits: &'a str) -> Result<Cell<'a>, String> {
         if let Some(ServerType::Decimal { scale, .. }) = self.target.server_type {
-            let fraction = digits.split_once('.').map_or("", |(_, fraction)| fraction).trim_end_matches('0');
-            if fraction.len() > usize::from(scale) {
+            let fraction = digits.split_once('.').map_or("", |(_, fraction)| fraction);
+            let scale = usize::from(scale);
+            if fraction.len() > scale && fraction.trim_end_matches('0').len() > scale {
                 return Err("has more digits behind the point than the column".into());
             }
         }
         if matches!(self.target.server_type, Some(ServerType::Integer { .. } | ServerType::Year)) {
-            let (whole, fraction) = digits.split_once('.').unwrap_or((&digits, ""));
+            let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
             if fraction.bytes().any(|digit| digit != b'0') {
                 return Err("is no whole number".into());
             }
-            return Ok(Cell::Number(whole.to_owned()));
+            return Ok(Cell::Number(whole));
         }
         Ok(Cell::Number(digits))
     }
@@ -376,12 +394,11 @@ impl ColumnPlan {
             if !text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'.')) {
                 return Err(format!("is `{text}`, for which the servers have no number"));
             }
-            return self.decimal(text.to_owned());
+            return self.decimal(text);
         }
-        let declared = &self.target.declared;
-        let cuts =
-            declared.starts_with("char") || declared.starts_with("enum") || declared.starts_with("set");
         if text.ends_with(' ') {
+            let declared = &self.target.declared;
+            let cuts = ["char", "enum", "set"].iter().any(|one| declared.starts_with(one));
             let long = declared.starts_with("varchar")
                 && self.target.length().is_some_and(|length| text.chars().count() > length);
             if cuts || long {
@@ -394,7 +411,7 @@ impl ColumnPlan {
             Some(ServerType::Json) => json::check_kept(text)?,
             _ => {}
         }
-        Ok(Cell::Text(text.into()))
+        Ok(Cell::Text(text))
     }
 
     fn bytes<'a>(&self, bytes: &'a [u8]) -> Result<Cell<'a>, String> {
@@ -409,23 +426,27 @@ impl ColumnPlan {
         Ok(Cell::Bytes(bytes.into()))
     }
 
-    fn time<'a>(&self, nanos: i128) -> Result<Cell<'a>, String> {
+    fn time<'a>(&self, nanos: i128, scratch: &'a mut String) -> Result<Cell<'a>, String> {
         self.check_digits(nanos)?;
         if nanos.abs() > LONGEST_TIME * 1000 {
             return Err("is longer than 838:59:59".into());
         }
-        let (sign, length) = (if nanos < 0 { "-" } else { "" }, nanos.unsigned_abs());
-        let text = time::clock((length / 1_000_000_000) as i64, (length % 1_000_000_000) as u32);
-        Ok(Cell::Text(format!("{sign}{text}").into()))
+        let length = nanos.unsigned_abs();
+        if nanos < 0 {
+            scratch.push('-');
+        }
+        time::put_clock((length / 1_000_000_000) as u64, (length % 1_000_000_000) as u32, scratch);
+        Ok(Cell::Text(scratch))
     }
 
-    fn timestamp<'a>(&self, nanos: i128) -> Result<Cell<'a>, String> {
+    fn timestamp<'a>(&self, nanos: i128, scratch: &'a mut String) -> Result<Cell<'a>, String> {
         self.check_digits(nanos)?;
         let is_instant = self.target.server_type == Some(ServerType::Timestamp);
         let offset = if is_instant { self.target.offset_seconds } else { 0 };
         let seconds = i64::try_from(nanos.div_euclid(1_000_000_000)).map_err(|_| "is out of range")?;
-        let text = time::timestamp(seconds + offset, nanos.rem_euclid(1_000_000_000) as u32);
-        Ok(Cell::Text(text.ok_or("is outside the years 1 to 9999")?.into()))
+        let rest = nanos.rem_euclid(1_000_000_000) as u32;
+        time::put_timestamp(seconds + offset, rest, scratch).ok_or("is outside the years 1 to 9999")?;
+        Ok(Cell::Text(scratch))
     }
 
     /// The servers round what has more digits than the column, without a word.
@@ -433,8 +454,7 @@ impl ColumnPlan {
         if self.target.server_type == Some(ServerType::Text) {
             return Ok(());
         }
-        let unit = 10_i128.pow(9 - self.target.digits().min(6));
-        if nanos % unit != 0 {
+        if nanos % 10_i128.pow(9 - self.target.digits().min(6)) != 0 {
             return Err("has more digits behind the second than the column".into());
         }
         Ok(())
@@ -459,15 +479,13 @@ fn nanoseconds(array: &dyn Array, row: usize) -> Result<i128, String> {
     })
 }
 
-fn uuid(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(36);
+fn put_uuid(bytes: &[u8], out: &mut String) {
     for (index, byte) in bytes.iter().enumerate() {
         if matches!(index, 4 | 6 | 8 | 10) {
-            text.push('-');
+            out.push('-');
         }
-        text.push_str(&format!("{byte:02x}"));
+        sql::put_hex(std::slice::from_ref(byte), out);
     }
-    text
 }
 
 /// The servers' own form of a geometry: four bytes of SRID, then WKB.

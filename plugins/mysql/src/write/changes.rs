@@ -177,14 +177,11 @@ impl TableWriter {
         let doing = format!("Could not write to {destination}");
         let mut tuples = String::new();
         for row in 0..rows.num_rows() {
-            match rows::tuple(plans, rows, row) {
-                Ok(tuple) => {
-                    if !tuples.is_empty() {
-                        tuples.push_str(", ");
-                    }
-                    tuples.push_str(&tuple);
-                }
-                Err(bad) => return Ok(Err(bad.into())),
+            if !tuples.is_empty() {
+                tuples.push_str(", ");
+            }
+            if let Err(bad) = rows::put_tuple(plans, rows, row, &mut tuples) {
+                return Ok(Err(bad.into()));
             }
             if tuples.len() >= STATEMENT_BYTES || row + 1 == rows.num_rows() {
                 if let Err(error) = self.session.run(&statement(&tuples), &doing).await {

@@ -1,11 +1,23 @@
 //! Rows as files and statements.
 
-use hub_plugin_api::{Result, arrow::array::RecordBatch};
+use std::{
+    sync::{Arc, OnceLock},
+    vec,
+};
+
+use bytes::Bytes;
+use hub_plugin_api::{
+    Result,
+    arrow::array::RecordBatch,
+    settle::{RowPlace, Segment},
+};
 
 use super::cell::ColumnPlan;
 
 /// Bytes of one statement with many rows. Below the least `max_allowed_packet` that a server comes with.
 pub(super) const STATEMENT_BYTES: usize = 1 << 20;
+/// Bytes of a file that are sent at a time.
+const PART_BYTES: usize = 128 << 10;
 
 /// A row of a batch whose value cannot be stored.
 #[derive(Debug)]
@@ -13,41 +25,127 @@ pub(super) struct BadRow {
     pub reason: String,
 }
 
-/// Appends rows as LOAD DATA reads them.
-pub(super) fn put_lines(
-    plan: &[ColumnPlan],
-    batch: &RecordBatch,
-    rows: impl IntoIterator<Item = usize>,
-    out: &mut Vec<u8>,
-) -> Result<(), BadRow> {
-    for row in rows {
-        for (index, way) in plan.iter().enumerate() {
-            if index > 0 {
-                out.push(b'\t');
-            }
-            way.put(batch.column(way.index).as_ref(), row, out).map_err(|reason| BadRow { reason })?;
-        }
-        out.push(b'\n');
-    }
-    Ok(())
+/// A file as LOAD DATA reads it, written out a part at a time while it is sent: the server stores the rows before while
+/// the next ones are made, and the whole of it is never in memory.
+pub(super) struct Lines {
+    plan: Vec<ColumnPlan>,
+    batches: Vec<RecordBatch>,
+    rows: vec::IntoIter<RowPlace>,
+    scratch: String,
+    refused: Arc<OnceLock<BadRow>>,
 }
 
-/// A row as a list of expressions in parentheses.
-pub(super) fn tuple(plan: &[ColumnPlan], batch: &RecordBatch, row: usize) -> Result<String, BadRow> {
-    let mut text = String::from("(");
+impl Lines {
+    /// Of some rows of a segment. The file ends before a row that cannot be stored, which is then told as `refused`.
+    pub(super) fn new(
+        plan: &[ColumnPlan],
+        segment: &Segment,
+        rows: &[RowPlace],
+        refused: &Arc<OnceLock<BadRow>>,
+    ) -> Self {
+        Self {
+            plan: plan.to_vec(),
+            batches: segment.chunks.iter().map(|chunk| chunk.batch.clone()).collect(),
+            rows: rows.to_vec().into_iter(),
+            scratch: String::new(),
+            refused: Arc::clone(refused),
+        }
+    }
+
+    fn put_line(&mut self, (chunk, row): RowPlace, out: &mut String) -> Result<(), BadRow> {
+        let batch = &self.batches[chunk as usize];
+        for (index, way) in self.plan.iter().enumerate() {
+            if index > 0 {
+                out.push('\t');
+            }
+            way.put_field(batch.column(way.index).as_ref(), row as usize, &mut self.scratch, out)
+                .map_err(|reason| BadRow { reason })?;
+        }
+        out.push('\n');
+        Ok(())
+    }
+}
+
+impl Iterator for Lines {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        let mut part = String::with_capacity(PART_BYTES + PART_BYTES / 8);
+        while part.len() < PART_BYTES {
+            let Some(place) = self.rows.next() else { break };
+            if let Err(bad) = self.put_line(place, &mut part) {
+                self.refused.get_or_init(|| bad);
+                self.rows = Vec::new().into_iter();
+                return None;
+            }
+        }
+        (!part.is_empty()).then(|| part.into())
+    }
+}
+
+/// Appends a text to a file, with what LOAD DATA would take for something else escaped.
+pub(super) fn put_escaped(text: &str, out: &mut String) {
+    // Most texts have nothing of the kind, and looking at whole texts is fastest without leaving half-way.
+    let special = |special, byte: &u8| special | (*byte < b' ') | (*byte == b'\\');
+    if !text.as_bytes().iter().fold(false, special) {
+        return out.push_str(text);
+    }
+    let mut copied = 0;
+    for (at, byte) in text.bytes().enumerate() {
+        let escape = match byte {
+            b'\\' => "\\\\",
+            b'\t' => "\\t",
+            b'\n' => "\\n",
+            b'\r' => "\\r",
+            0 => "\\0",
+            _ => continue,
+        };
+        out.push_str(&text[copied..at]);
+        out.push_str(escape);
+        copied = at + 1;
+    }
+    out.push_str(&text[copied..]);
+}
+
+/// Appends a row as a list of expressions in parentheses.
+pub(super) fn put_tuple(
+    plan: &[ColumnPlan],
+    batch: &RecordBatch,
+    row: usize,
+    out: &mut String,
+) -> Result<(), BadRow> {
+    let mut scratch = String::new();
+    out.push('(');
     for (index, way) in plan.iter().enumerate() {
         if index > 0 {
-            text.push_str(", ");
+            out.push_str(", ");
         }
-        let value = way.literal(batch.column(way.index).as_ref(), row);
-        text.push_str(&value.map_err(|reason| BadRow { reason })?);
+        way.put_literal(batch.column(way.index).as_ref(), row, &mut scratch, out)
+            .map_err(|reason| BadRow { reason })?;
     }
-    text.push(')');
-    Ok(text)
+    out.push(')');
+    Ok(())
 }
 
 /// A row's values as expressions.
 pub(super) fn values(plan: &[ColumnPlan], batch: &RecordBatch, row: usize) -> Result<Vec<String>, BadRow> {
     let value = |way: &ColumnPlan| way.literal(batch.column(way.index).as_ref(), row);
     plan.iter().map(value).collect::<Result<_, _>>().map_err(|reason| BadRow { reason })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_load_data_takes_for_something_else_is_escaped() {
+        let escaped = |text: &str| {
+            let mut out = String::from("|");
+            put_escaped(text, &mut out);
+            out
+        };
+        assert_eq!(escaped("a 'text' with \u{e4}"), "|a 'text' with \u{e4}");
+        assert_eq!(escaped("\\N\t\n\r\0"), "|\\\\N\\t\\n\\r\\0");
+        assert_eq!(escaped("\u{1}x\u{1f}"), "|\u{1}x\u{1f}");
+    }
 }

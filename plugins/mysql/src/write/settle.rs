@@ -1,13 +1,14 @@
 //! How rows that wait become settled: taken by the server, put off for a foreign key, or refused one by one.
 
-use bytes::Bytes;
+use std::sync::{Arc, OnceLock};
+
 use hub_plugin_api::{
     Error, ErrorKind, RejectedRow, Result, WriteMode,
     settle::{Halves, RowPlace, Segment},
 };
 
 use super::{
-    rows::{self, BadRow, STATEMENT_BYTES},
+    rows::{self, BadRow, Lines, STATEMENT_BYTES},
     table::Shape,
     writer::TableWriter,
 };
@@ -156,17 +157,15 @@ impl TableWriter {
         rows: &[RowPlace],
     ) -> Result<Result<(), Refusal>> {
         let shape = &self.tables[table].shape;
-        let mut data = Vec::with_capacity(segment.bytes);
-        for part in rows.chunk_by(|a, b| a.0 == b.0) {
-            let batch = &segment.chunks[part[0].0 as usize].batch;
-            let places = part.iter().map(|(_, row)| *row as usize);
-            if let Err(bad) = rows::put_lines(&shape.plan, batch, places, &mut data) {
-                return Ok(Err(bad.into()));
-            }
-        }
+        let refused = Arc::new(OnceLock::new());
+        let lines = Lines::new(&shape.plan, segment, rows, &refused);
         let statement = sql::load(&shape.destination, &shape.written);
         let doing = format!("Could not load rows into {}", shape.destination);
-        match self.session.load(&statement, Bytes::from(data), &doing).await {
+        let loaded = self.session.load(&statement, lines, &doing).await;
+        if let (Ok(_), Some(bad)) = (&loaded, refused.get()) {
+            return Ok(Err(Refusal::of(&bad.reason)));
+        }
+        match loaded {
             Ok(done) if done.warnings == 0 && done.affected == rows.len() as u64 => return Ok(Ok(())),
             Ok(_) => {}
             Err(error) if error.kind == ErrorKind::Unsupported => self.loads = false,
@@ -190,14 +189,11 @@ impl TableWriter {
         let mut statement = head.clone();
         for (index, (chunk, row)) in rows.iter().enumerate() {
             let batch = &segment.chunks[*chunk as usize].batch;
-            match rows::tuple(&shape.plan, batch, *row as usize) {
-                Ok(tuple) => {
-                    if statement.len() > head.len() {
-                        statement.push_str(", ");
-                    }
-                    statement.push_str(&tuple);
-                }
-                Err(bad) => return Ok(Err(bad.into())),
+            if statement.len() > head.len() {
+                statement.push_str(", ");
+            }
+            if let Err(bad) = rows::put_tuple(&shape.plan, batch, *row as usize, &mut statement) {
+                return Ok(Err(bad.into()));
             }
             if statement.len() >= STATEMENT_BYTES || index + 1 == rows.len() {
                 statement.push_str(tail);

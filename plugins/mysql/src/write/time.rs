@@ -1,7 +1,9 @@
 //! Days and times as the servers read them.
 
-/// `YYYY-MM-DD` of days since 1970; `None` outside the years 0 to 9999.
-pub(super) fn date(days: i64) -> Option<String> {
+use super::digits::put_unsigned;
+
+/// Appends `YYYY-MM-DD` of days since 1970; `None` outside the years 1 to 9999.
+pub(super) fn put_date(days: i64, out: &mut String) -> Option<()> {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let of_era = shifted.rem_euclid(146_097);
@@ -12,32 +14,50 @@ pub(super) fn date(days: i64) -> Option<String> {
     let month = if month < 10 { month + 3 } else { month - 9 };
     let year = era * 400 + year_of_era + i64::from(month <= 2);
     // The servers know no day of the year 0 that they would compare rightly.
-    (1..=9999).contains(&year).then(|| format!("{year:04}-{month:02}-{day:02}"))
-}
-
-/// `YYYY-MM-DD HH:MM:SS.nnnnnnnnn` with as many digits as there are.
-pub(super) fn timestamp(seconds: i64, nanos: u32) -> Option<String> {
-    let day = date(seconds.div_euclid(86_400))?;
-    let of_day = seconds.rem_euclid(86_400);
-    Some(format!("{day} {}", clock(of_day, nanos)))
-}
-
-/// `HH:MM:SS.nnnnnnnnn` of seconds, with as many digits as there are.
-pub(super) fn clock(seconds: i64, nanos: u32) -> String {
-    let mut text = format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
-    if nanos > 0 {
-        let digits = format!("{nanos:09}");
-        text.push('.');
-        text.push_str(digits.trim_end_matches('0'));
+    if !(1..=9999).contains(&year) {
+        return None;
     }
-    text
+    put_unsigned(year as u64, 4, out);
+    out.push('-');
+    put_unsigned(month as u64, 2, out);
+    out.push('-');
+    put_unsigned(day as u64, 2, out);
+    Some(())
 }
 
-/// `+HH:MM` of minutes.
-pub(super) fn offset(minutes: i16) -> String {
-    let sign = if minutes < 0 { '-' } else { '+' };
-    let minutes = minutes.unsigned_abs();
-    format!("{sign}{:02}:{:02}", minutes / 60, minutes % 60)
+/// Appends `YYYY-MM-DD HH:MM:SS.nnnnnnnnn` with as many digits as there are; `None` as for [`put_date`].
+pub(super) fn put_timestamp(seconds: i64, nanos: u32, out: &mut String) -> Option<()> {
+    put_date(seconds.div_euclid(86_400), out)?;
+    out.push(' ');
+    put_clock(seconds.rem_euclid(86_400) as u64, nanos, out);
+    Some(())
+}
+
+/// Appends `HH:MM:SS.nnnnnnnnn` of seconds, with as many digits as there are.
+pub(super) fn put_clock(seconds: u64, nanos: u32, out: &mut String) {
+    put_unsigned(seconds / 3600, 2, out);
+    out.push(':');
+    put_unsigned(seconds / 60 % 60, 2, out);
+    out.push(':');
+    put_unsigned(seconds % 60, 2, out);
+    let (mut rest, mut digits) = (nanos, 9);
+    if rest > 0 {
+        while rest % 10 == 0 {
+            rest /= 10;
+            digits -= 1;
+        }
+        out.push('.');
+        put_unsigned(rest.into(), digits, out);
+    }
+}
+
+/// Appends `+HH:MM` of minutes.
+pub(super) fn put_offset(minutes: i16, out: &mut String) {
+    out.push(if minutes < 0 { '-' } else { '+' });
+    let minutes = u64::from(minutes.unsigned_abs());
+    put_unsigned(minutes / 60, 2, out);
+    out.push(':');
+    put_unsigned(minutes % 60, 2, out);
 }
 
 #[cfg(test)]
@@ -47,12 +67,18 @@ mod tests {
     use super::*;
     use crate::raw::text::{self, Moment};
 
+    fn written(put: impl Fn(&mut String)) -> String {
+        let mut text = String::new();
+        put(&mut text);
+        text
+    }
+
     proptest! {
         #[test]
         fn what_is_written_is_read_back(days in -719_162_i64..=2_932_896, second in 0_i64..86_400, micros in 0_u32..1_000_000) {
-            let day = date(days).unwrap();
+            let day = written(|out| put_date(days, out).unwrap());
             prop_assert_eq!(text::date(day.as_bytes()), Some(Moment::Known(days as i32)));
-            let moment = timestamp(days * 86_400 + second, micros * 1000).unwrap();
+            let moment = written(|out| put_timestamp(days * 86_400 + second, micros * 1000, out).unwrap());
             let expected = (days * 86_400 + second) * 1_000_000 + i64::from(micros);
             prop_assert_eq!(text::timestamp(moment.as_bytes()), Some(Moment::Known(expected)));
         }
@@ -60,8 +86,11 @@ mod tests {
 
     #[test]
     fn years_that_the_servers_do_not_have_are_none() {
-        assert_eq!(date(-719_162).as_deref(), Some("0001-01-01"));
-        assert_eq!((date(-719_163), date(2_932_897)), (None, None));
-        assert_eq!((clock(3_600 * 838, 500), offset(-90)), ("838:00:00.0000005".into(), "-01:30".into()));
+        assert_eq!(written(|out| put_date(-719_162, out).unwrap()), "0001-01-01");
+        for day in [-719_163, 2_932_897] {
+            assert_eq!(put_date(day, &mut String::new()), None);
+        }
+        assert_eq!(written(|out| put_clock(3_600 * 838, 500, out)), "838:00:00.0000005");
+        assert_eq!(written(|out| put_offset(-90, out)), "-01:30");
     }
 }
