@@ -98,7 +98,10 @@ async fn log_in(server: &Server, report: &mut Report<'_>) -> Option<Session> {
                 return None;
             }
             report.step(tls);
-            if before_login || error.kind == ErrorKind::Authentication {
+            // The Sentinels were asked, and there is no master to log in to.
+            let is_masterless = settings.deployment == Deployment::Sentinel
+                && matches!(error.kind, ErrorKind::NotFound | ErrorKind::Unavailable);
+            if is_masterless || before_login || error.kind == ErrorKind::Authentication {
                 report.step(CheckStep::failed(AUTHENTICATION, &error));
                 return None;
             }

@@ -144,13 +144,20 @@ impl Server {
                     .set_client_to_redis_certificates(tls.certificates.clone())
                     .set_client_to_redis_tls_mode(driver_tls(tls));
             }
-            let client = builder.build().map_err(failed)?.async_get_client().await.map_err(|error| {
-                let mapped = failed(error);
-                match mapped.kind {
-                    ErrorKind::NotFound => mapped.with_field("sentinel_master"),
-                    _ => mapped,
+            let client = match builder.build().map_err(failed)?.async_get_client().await {
+                Ok(client) => client,
+                Err(error) => {
+                    let error = failed(error);
+                    if error.kind != ErrorKind::NotFound {
+                        return Err(error);
+                    }
+                    // The driver says the same of a master that is down.
+                    return Err(match self.is_known_to_sentinels(secret.as_ref()).await {
+                        true => self.without_master(),
+                        false => error.with_field("sentinel_master"),
+                    });
                 }
-            })?;
+            };
             match client.get_connection_info().addr() {
                 ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
                     Ok((host.clone(), *port))
@@ -161,6 +168,37 @@ impl Server {
             }
         })
         .await
+    }
+
+    /// Whether a Sentinel watches a master of that name, though it may be down.
+    async fn is_known_to_sentinels(&self, secret: Option<&Secret>) -> bool {
+        let settings = self.settings();
+        let mut login = RedisConnectionInfo::default().set_skip_set_lib_name();
+        if let Some(name) = &settings.sentinel_username {
+            login = login.set_username(name);
+        }
+        if let Some(secret) = secret {
+            login = login.set_password(secret.expose());
+        }
+        let mut ask = redis::cmd("SENTINEL");
+        ask.arg("GET-MASTER-ADDR-BY-NAME").arg(&settings.sentinel_master);
+        for address in settings.addresses().unwrap_or_default() {
+            let Ok(client) = self.client_with(&address, login.clone()) else { continue };
+            let Ok(mut session) = client.get_multiplexed_async_connection().await else { continue };
+            if let Ok(Value::Array(_)) = session.send_packed_command(&ask).await {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn without_master(&self) -> Error {
+        let name = &self.settings().sentinel_master;
+        Error::new(
+            ErrorKind::Unavailable,
+            format!("The Sentinels know no node that is master of `{name}` now"),
+        )
+        .with_hint("A failover takes some seconds; `SENTINEL MASTER` says why one does not come about")
     }
 
     fn with_login(&self, builder: SentinelClientBuilder) -> Result<SentinelClientBuilder> {
@@ -200,6 +238,10 @@ impl Server {
         if let Some(secret) = self.password()? {
             login = login.set_password(secret.expose());
         }
+        self.client_with(address, login)
+    }
+
+    fn client_with(&self, address: &Address, login: RedisConnectionInfo) -> Result<Client> {
         let failed = |error: redis::RedisError| {
             error::from_driver("The connection cannot be set up", &error).with_field("ca_file")
         };
