@@ -244,8 +244,11 @@ fn keys_that_are_there_throughout_come_once_while_others_come_and_go() {
                 }
             }
         });
-        let read =
-            read_all(&*server.connection().await, json!({ "patterns": ["*"], "ttl": false })).await.unwrap();
+        let connection = server.connection().await;
+        let read = read_all(&*connection, json!({ "patterns": ["*"], "ttl": false })).await.unwrap();
+        // Strings are read in a way of their own.
+        let strings = json!({ "patterns": ["stays:*"], "type": "string" });
+        let strings = read_all(&*connection, strings).await.unwrap().texts("key");
         stop.store(true, Ordering::Relaxed);
         writing.await.unwrap();
         let found = read.texts("key");
@@ -253,6 +256,8 @@ fn keys_that_are_there_throughout_come_once_while_others_come_and_go() {
         assert_eq!(distinct.len(), found.len(), "no key came twice");
         let stays = distinct.iter().filter(|key| key.starts_with("stays:")).count() as u64;
         assert_eq!(stays, keys, "no key was missed");
+        let distinct: BTreeSet<&String> = strings.iter().collect();
+        assert_eq!((distinct.len() as u64, strings.len() as u64), (keys / 4, keys / 4), "no string either");
         assert!(written.load(Ordering::Relaxed) > 0);
         flush(&mut client).await;
     });
