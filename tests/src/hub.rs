@@ -226,6 +226,17 @@ impl Running {
         }
     }
 
+    /// `kill -9`, unless it has ended.
+    ///
+    /// # Panics
+    /// When the system does not do it.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let ended = child.kill().and_then(|()| child.wait());
+            assert!(ended.is_ok(), "The process cannot be killed: {ended:?}");
+        }
+    }
+
     /// What it has written on standard output so far.
     pub fn out(&self) -> String {
         self.output(&self.out)

@@ -10,6 +10,8 @@ pub struct Database {
     client: Client,
     config: Config,
     runtime: Runtime,
+    /// It goes with this.
+    is_own: bool,
 }
 
 /// How long a statement of a test may take.
@@ -42,17 +44,28 @@ impl Database {
             Err(error) => panic!("`{url}` is no address: {error}"),
         };
         let name = format!("hub_{purpose}_{}", std::process::id());
-        let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()
-        {
-            Ok(runtime) => runtime,
-            Err(error) => panic!("There is no runtime: {error}"),
-        };
+        let runtime = runtime();
         let admin = connect(&runtime, &config);
         wait(&runtime, admin.batch_execute(&format!("drop database if exists {name} with (force)")));
         wait(&runtime, admin.batch_execute(&format!("create database {name}")));
         config.dbname(&name);
         let client = connect(&runtime, &config);
-        Self { name, client, config, runtime }
+        Self { name, client, config, runtime, is_own: true }
+    }
+
+    /// One that is there, such as a standby's; it stays when this is dropped.
+    ///
+    /// # Panics
+    /// When the server refuses.
+    pub fn at(url: &str, name: &str) -> Self {
+        let mut config: Config = match url.parse() {
+            Ok(config) => config,
+            Err(error) => panic!("`{url}` is no address: {error}"),
+        };
+        config.dbname(name);
+        let runtime = runtime();
+        let client = connect(&runtime, &config);
+        Self { name: name.to_owned(), client, config, runtime, is_own: false }
     }
 
     /// Its name.
@@ -196,6 +209,9 @@ impl DatabaseSession<'_> {
 
 impl Drop for Database {
     fn drop(&mut self) {
+        if !self.is_own {
+            return;
+        }
         let mut config = self.config.clone();
         config.dbname("postgres");
         let (runtime, name) = (&self.runtime, &self.name);
@@ -218,6 +234,13 @@ impl Drop for Database {
 pub(crate) fn password() -> Option<String> {
     let config: Config = env::var("HUB_TEST_POSTGRES_URL").ok()?.parse().ok()?;
     Some(String::from_utf8_lossy(config.get_password()?).into_owned())
+}
+
+fn runtime() -> Runtime {
+    match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => panic!("There is no runtime: {error}"),
+    }
 }
 
 fn connect(runtime: &Runtime, config: &Config) -> Client {

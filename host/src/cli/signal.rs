@@ -26,12 +26,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 #[derive(Args)]
 #[command(after_help = "\
 Examples:
-  connector-hub signal orders reread public.orders      Read the rows of a table again
-  connector-hub signal orders reread \"billing.*\"       … of all tables of a schema that are captured
-  connector-hub signal orders reread a b --wait 60      … and wait until the run has taken the wish
+  connector-hub signal orders reread public.orders     Read the rows of a table again
+  connector-hub signal orders reread 'billing.*'       … of all captured tables of a schema
+  connector-hub signal orders reread a b --wait 60     … and wait until the run has taken the wish
 
-`reread` needs a source that can read a table in the middle of its stream, as PostgreSQL By WAL can. The stream goes
-on meanwhile; rows that are at the destination are updated. Use --home like the run's.")]
+`reread` needs a source that can read a table in the middle of its stream. The stream goes on, and
+rows that are at the destination already are updated. Give the same --home as the run's.")]
 pub struct Arguments {
     /// The pipeline's name, as its file says
     #[arg(value_name = "PIPELINE")]

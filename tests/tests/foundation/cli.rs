@@ -290,6 +290,7 @@ fn help_teaches_with_examples() {
         &cli.calls(&[
             &["--help"],
             &["run", "--help"],
+            &["signal", "--help"],
             &["check", "--help"],
             &["discover", "--help"],
             &["preview", "--help"],

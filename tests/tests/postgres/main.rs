@@ -1,6 +1,7 @@
 //! End to end with a real PostgreSQL.
 
 mod check;
+mod check_headroom;
 mod check_steps;
 mod interrupted;
 mod moves;
@@ -12,5 +13,8 @@ mod type_groups;
 mod types;
 mod versions;
 mod wal;
+mod wal_again;
 mod wal_cases;
 mod wal_equivalence;
+mod wal_identity;
+mod wal_servers;

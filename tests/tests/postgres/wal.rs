@@ -1,6 +1,7 @@
 //! By WAL into another database: rows that are there, then every kind of change.
 
 use std::{
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -38,8 +39,17 @@ pub fn wait_until(running: &mut Running, what: &str, mut is_so: impl FnMut() -> 
     }
 }
 
+/// Set when this goes, also when a test fails: whoever works beside it ends then.
+pub struct Over<'a>(pub &'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Every row of a table as text, in order.
-fn content(database: &Database, table: &str) -> Vec<Option<String>> {
+pub fn content(database: &Database, table: &str) -> Vec<Option<String>> {
     if database.rows(&format!("select 1 where to_regclass('{table}') is not null")).is_empty() {
         return Vec::new();
     }
@@ -51,6 +61,11 @@ fn content(database: &Database, table: &str) -> Vec<Option<String>> {
 fn rows_that_are_there_and_every_kind_of_change_arrive() {
     let Some(from) = Database::create("wal_from") else { return skip("no PostgreSQL") };
     let Some(to) = Database::create("wal_to") else { return skip("no PostgreSQL") };
+    every_kind_of_change_arrives(&from, &to);
+}
+
+/// Moves a table of many types and one with an odd name, and changes them in every way.
+pub fn every_kind_of_change_arrives(from: &Database, to: &Database) {
     from.execute(
         "create type mood as enum ('sad', 'ok'); create type pair as (a int, b text);
          create domain short as varchar(5);
@@ -62,7 +77,7 @@ fn rows_that_are_there_and_every_kind_of_change_arrive() {
     );
     let hub = Hub::new();
     let options = json!({ "tables": ["t", "public.\"Odd.Name\""] });
-    let file = hub.pipeline("kinds", &source(&from, options), &destination(&to), &soon());
+    let file = hub.pipeline("kinds", &source(from, options), &destination(to), &soon());
     let mut running = hub.spawn(&file);
     wait_until(&mut running, "the snapshot", || to.count("t") == 2 && to.count("\"Odd.Name\"") == 1);
     from.execute(
@@ -77,14 +92,14 @@ fn rows_that_are_there_and_every_kind_of_change_arrive() {
     let columns = "id, name, price, at, mood::text, pair::text, spans, address, list, big, data, code, raw";
     let rows = |database: &Database| database.rows(&format!("select {columns} from t order by id"));
     wait_until(&mut running, "all changes", || {
-        rows(&from) == rows(&to) && content(&from, "\"Odd.Name\"") == content(&to, "\"Odd.Name\"")
+        rows(from) == rows(to) && content(from, "\"Odd.Name\"") == content(to, "\"Odd.Name\"")
     });
     from.execute("truncate t; insert into t (id) values (99)");
-    wait_until(&mut running, "the truncate", || rows(&from) == rows(&to));
+    wait_until(&mut running, "the truncate", || rows(from) == rows(to));
     running.stop();
     // What happens meanwhile is not missed.
     from.execute("insert into t (id) values (100); delete from t where id = 99");
     let mut running = hub.spawn(&file);
-    wait_until(&mut running, "what happened meanwhile", || rows(&from) == rows(&to));
+    wait_until(&mut running, "what happened meanwhile", || rows(from) == rows(to));
     running.stop();
 }
