@@ -111,6 +111,7 @@ pub fn protocol(what: &str) -> Error {
 fn hint_of(code: u16) -> Option<&'static str> {
     Some(match code {
         1040 | 1203 => "Raise `max_connections`, or read with fewer splits",
+        1226 => "Raise the account's limit with ALTER USER, or read with fewer splits",
         1148 | 3948 => "Set `local_infile = ON` on the server, or choose `load: insert`",
         1153 => "Raise `max_allowed_packet` on the server",
         1205 | 3572 => "Wait until the other session has released its lock, or raise the lock timeout",

@@ -221,6 +221,33 @@ fn an_account_without_locks_is_told_that_its_ranges_differ() {
 }
 
 #[test]
+fn an_account_of_few_sessions_is_told_to_cut_less() {
+    for which in ALL {
+        run(async {
+            let mut server = with_rows(which, "few", 100).await;
+            let user = format!("few_{}", std::process::id());
+            server
+                .run(&[
+                    &format!("DROP USER IF EXISTS {user}"),
+                    &format!("CREATE USER {user} IDENTIFIED BY 'pw' WITH MAX_USER_CONNECTIONS 3"),
+                    &format!("GRANT SELECT ON {}.* TO {user}", server.database),
+                ])
+                .await;
+            server.config.set("username", user.clone());
+            server.password = "pw".into();
+            let connection = server.connection().await;
+            let mut request = plan_request(json!({ "statement": "select * from t" }));
+            request.parallel = 8;
+            let error = connection.plan(&request).await.err().unwrap();
+            assert_eq!(error.kind, ErrorKind::ResourceExhausted, "{which:?}: {error}");
+            assert!(error.hint.as_deref().unwrap_or_default().contains("splits"), "{error:?}");
+            drop(connection);
+            Server::new(which, "few").await.run(&[&format!("DROP USER {user}")]).await;
+        });
+    }
+}
+
+#[test]
 fn a_query_changes_nothing_unless_it_may() {
     use hub_plugin_api::Statement;
     for which in ALL {
@@ -238,6 +265,23 @@ fn a_query_changes_nothing_unless_it_may() {
             let read = drain(&mut *connection.query(&delete, None).await.unwrap()).await.unwrap();
             assert_eq!(numbers(&[read], "changed"), [3]);
             assert_eq!(server.rows("select count(*) from t").await, [["7"]]);
+        });
+    }
+}
+
+#[test]
+fn a_value_that_the_server_drops_for_its_length_stops_the_run() {
+    for which in ALL {
+        run(async {
+            let server = Server::new(which, "packet").await;
+            let connection = server.connection().await;
+            let long = "SELECT 1 AS id, repeat('x', @@max_allowed_packet + 1) AS v";
+            let error = read_statement(&*connection, long).await.unwrap_err();
+            assert_eq!(error.kind, ErrorKind::ResourceExhausted, "{which:?}: {error}");
+            assert!(error.hint.as_deref().unwrap_or_default().contains("max_allowed_packet"), "{error:?}");
+            // Another warning loses nothing.
+            let harmless = read_statement(&*connection, "SELECT CAST('1x' AS SIGNED) AS v").await.unwrap();
+            assert_eq!(harmless.rows(), 1);
         });
     }
 }

@@ -100,6 +100,30 @@ fn rows_arrive_as_they_are_by_load_and_by_insert() {
     }
 }
 
+/// Of a file that is sent in parts, and of statements that are to fit into the server's packets.
+#[test]
+fn long_values_arrive_whole() {
+    for which in ALL {
+        for load in ["auto", "insert"] {
+            run(async {
+                let server = Server::new(which, "long").await;
+                let connection = server.connection().await;
+                let options = json!({ "load": load });
+                let mut writer = start(&*connection, options, schema_of(&columns())).await.unwrap();
+                let text = |row: i64| format!("{row} tab\t").repeat(25_000);
+                for row in 1..=6 {
+                    writer.write(rows(batch(&[(row, Some(&text(row)))]))).await.unwrap();
+                }
+                writer.commit(&token(1)).await.unwrap();
+                for row in 1..=6 {
+                    let ask = format!("select name = cast(data as char), name from t where id = {row}");
+                    assert!(server.rows(&ask).await == [["1", &text(row)]], "{which:?} {load}: row {row}");
+                }
+            });
+        }
+    }
+}
+
 #[test]
 fn rows_at_fault_are_named_and_the_others_taken() {
     for which in ALL {

@@ -6,8 +6,8 @@ use std::{
 };
 
 use hub_plugin_api::{
-    Boundary, Budgets, Canceller, Error, Event, Position, Reader, Result, Rows, StreamId, StreamSchema,
-    async_trait,
+    Boundary, Budgets, Canceller, Error, ErrorKind, Event, Position, Reader, Result, Rows, StreamId,
+    StreamSchema, async_trait,
 };
 use tokio::time;
 
@@ -22,6 +22,8 @@ use crate::{
 };
 
 const READING: &str = "Could not read the rows";
+/// The warning about a function's result that is longer than `max_allowed_packet`.
+const VALUE_LOST: &str = "1301";
 
 /// What a reader of a statement is to do.
 pub struct ReaderSetup {
@@ -75,6 +77,7 @@ pub async fn start(mut session: RawSession, setup: ReaderSetup) -> Result<Box<dy
         cursor: setup.cursor,
         end: setup.end,
         pool: setup.pool,
+        warnings: 0,
         first_row: None,
         boundaries: 0,
         pending: None,
@@ -101,6 +104,8 @@ struct QueryReader {
     cursor: Option<CursorTracker>,
     end: Option<Position>,
     pool: Option<Pool>,
+    /// How many warnings the server has for the whole statement.
+    warnings: u16,
     /// When the first row of the batch in the making came.
     first_row: Option<Instant>,
     boundaries: u64,
@@ -112,11 +117,17 @@ struct QueryReader {
 impl QueryReader {
     /// Collects rows until a batch is full (ready with `true`) or there are no more (ready with `false`).
     fn poll_batch(&mut self, context: &mut TaskContext<'_>) -> Poll<Result<bool>> {
-        let Self { session, decoder, cursor, budgets, first_row, .. } = self;
+        let Self { session, decoder, cursor, budgets, first_row, warnings, .. } = self;
         let Some(session) = session else { return Poll::Ready(Ok(false)) };
         loop {
             while let Some(row) = session.take_row(READING)? {
-                let Row::Row(payload) = row else { return Poll::Ready(Ok(false)) };
+                let payload = match row {
+                    Row::Row(payload) => payload,
+                    Row::End(done) => {
+                        *warnings = done.warnings;
+                        return Poll::Ready(Ok(false));
+                    }
+                };
                 let bytes = session.bytes(payload);
                 if let Some(cursor) = cursor {
                     cursor.note(bytes)?;
@@ -155,6 +166,18 @@ impl QueryReader {
     }
 }
 
+/// A function's result that is too long for the server's packets comes as null, with nothing but a warning.
+async fn check_complete(session: &mut RawSession) -> Result<()> {
+    let warnings = session.ask("SHOW WARNINGS", READING).await?;
+    let lost = (0..warnings.rows.len()).find(|row| warnings.get(*row, "Code") == Some(VALUE_LOST));
+    let Some(row) = lost else { return Ok(()) };
+    let message = "A value of the statement is longer than the server allows, which made it null of it";
+    Err(Error::new(ErrorKind::ResourceExhausted, message)
+        .with_code(VALUE_LOST)
+        .with_context("warning", warnings.get(row, "Message").unwrap_or_default())
+        .with_hint("Raise `max_allowed_packet` on the server, or select less of the value"))
+}
+
 #[async_trait]
 impl Reader for QueryReader {
     async fn next(&mut self, max_wait: Duration) -> Result<Event> {
@@ -181,8 +204,13 @@ impl Reader for QueryReader {
             Ok(filled) => {
                 if !filled? {
                     self.state = State::Drained;
-                    if let (Some(session), Some(pool)) = (self.session.take(), &self.pool) {
-                        pool.give_back(session);
+                    if let Some(mut session) = self.session.take() {
+                        if self.warnings > 0 {
+                            check_complete(&mut session).await?;
+                        }
+                        if let Some(pool) = &self.pool {
+                            pool.give_back(session);
+                        }
                     }
                 }
             }

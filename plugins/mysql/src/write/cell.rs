@@ -17,44 +17,17 @@ use hub_plugin_api::{
     types::{Column, LogicalType},
 };
 
-use super::{digits, fits::fits, json, rows::put_escaped, time};
+use super::{
+    digits,
+    fits::{Target, fits},
+    json,
+    rows::put_escaped,
+    time,
+};
 use crate::{raw::column::EWKB_SRID, sql, types::ServerType};
 
 /// The longest time of the servers', in microseconds.
 const LONGEST_TIME: i128 = (838 * 3600 + 59 * 60 + 59) * 1_000_000;
-
-/// What a value goes into.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Target {
-    /// The column's type; none for a value of a statement of the user's own.
-    pub server_type: Option<ServerType>,
-    /// In the server's words.
-    pub declared: String,
-    /// Seconds that the session's zone is ahead of UTC.
-    pub offset_seconds: i64,
-    /// The server writes -0 as 0.
-    pub loses_negative_zero: bool,
-}
-
-impl Target {
-    /// A place that the server converts values for.
-    pub(super) fn any() -> Self {
-        Self { server_type: None, declared: "a value".into(), offset_seconds: 0, loses_negative_zero: false }
-    }
-
-    /// The number in the parentheses of a declared type.
-    fn length(&self) -> Option<usize> {
-        self.declared.split_once('(')?.1.split([')', ',']).next()?.parse().ok()
-    }
-
-    /// Digits behind the second.
-    fn digits(&self) -> u32 {
-        match self.server_type {
-            None => 6,
-            Some(_) => self.length().and_then(|length| u32::try_from(length).ok()).unwrap_or(0),
-        }
-    }
-}
 
 /// A value in the form in which a statement or a file can have it.
 #[derive(Clone, Debug, PartialEq)]

@@ -13,7 +13,7 @@ use hub_plugin_api::{
 
 use super::{
     cell::ColumnPlan,
-    rows::{self, STATEMENT_BYTES},
+    rows,
     settle::{KEEP, PutRow, Refusal, SAVE, UNDO},
     table::Shape,
     writer::TableWriter,
@@ -183,7 +183,7 @@ impl TableWriter {
             if let Err(bad) = rows::put_tuple(plans, rows, row, &mut tuples) {
                 return Ok(Err(bad.into()));
             }
-            if tuples.len() >= STATEMENT_BYTES || row + 1 == rows.num_rows() {
+            if tuples.len() >= self.statement_bytes || row + 1 == rows.num_rows() {
                 if let Err(error) = self.session.run(&statement(&tuples), &doing).await {
                     return Refusal::sort(error).map(Err);
                 }

@@ -1,8 +1,41 @@
-//! Which meanings a column can hold: the table that decides before the first row.
+//! What values go into, and which meanings it can hold: the table that decides before the first row.
 
 use hub_plugin_api::types::LogicalType;
 
 use crate::types::ServerType;
+
+/// What a value goes into.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Target {
+    /// The column's type; none for a value of a statement of the user's own.
+    pub server_type: Option<ServerType>,
+    /// In the server's words.
+    pub declared: String,
+    /// Seconds that the session's zone is ahead of UTC.
+    pub offset_seconds: i64,
+    /// The server writes -0 as 0.
+    pub loses_negative_zero: bool,
+}
+
+impl Target {
+    /// A place that the server converts values for.
+    pub(super) fn any() -> Self {
+        Self { server_type: None, declared: "a value".into(), offset_seconds: 0, loses_negative_zero: false }
+    }
+
+    /// The number in the parentheses of a declared type.
+    pub(super) fn length(&self) -> Option<usize> {
+        self.declared.split_once('(')?.1.split([')', ',']).next()?.parse().ok()
+    }
+
+    /// Digits behind the second.
+    pub(super) fn digits(&self) -> u32 {
+        match self.server_type {
+            None => 6,
+            Some(_) => self.length().and_then(|length| u32::try_from(length).ok()).unwrap_or(0),
+        }
+    }
+}
 
 /// Whether every value of a meaning can be stored as it is, or is refused by itself.
 pub(super) fn fits(logical: &LogicalType, target: &ServerType) -> bool {

@@ -14,10 +14,17 @@ use hub_plugin_api::{
 
 use super::cell::ColumnPlan;
 
-/// Bytes of one statement with many rows. Below the least `max_allowed_packet` that a server comes with.
-pub(super) const STATEMENT_BYTES: usize = 1 << 20;
-/// Bytes of a file that are sent at a time.
+/// Bytes of a file that are written out at a time.
 const PART_BYTES: usize = 128 << 10;
+/// Bytes of a file that are sent at a time: a server takes no packet beyond its `max_allowed_packet`, and one row may
+/// be much longer.
+const MOST_PART_BYTES: usize = 256 << 10;
+
+/// After how many bytes of rows a statement with many of them ends, on a server with this `max_allowed_packet`. The last
+/// row, head and tail have as much room again.
+pub(super) fn statement_bytes(max_allowed_packet: Option<usize>) -> usize {
+    max_allowed_packet.map_or(1 << 20, |most| most / 2).min(1 << 20)
+}
 
 /// A row of a batch whose value cannot be stored.
 #[derive(Debug)]
@@ -32,6 +39,8 @@ pub(super) struct Lines {
     batches: Vec<RecordBatch>,
     rows: vec::IntoIter<RowPlace>,
     scratch: String,
+    /// Written out and not sent.
+    part: Bytes,
     refused: Arc<OnceLock<BadRow>>,
 }
 
@@ -48,6 +57,7 @@ impl Lines {
             batches: segment.chunks.iter().map(|chunk| chunk.batch.clone()).collect(),
             rows: rows.to_vec().into_iter(),
             scratch: String::new(),
+            part: Bytes::new(),
             refused: Arc::clone(refused),
         }
     }
@@ -70,16 +80,20 @@ impl Iterator for Lines {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
-        let mut part = String::with_capacity(PART_BYTES + PART_BYTES / 8);
-        while part.len() < PART_BYTES {
-            let Some(place) = self.rows.next() else { break };
-            if let Err(bad) = self.put_line(place, &mut part) {
-                self.refused.get_or_init(|| bad);
-                self.rows = Vec::new().into_iter();
-                return None;
+        if self.part.is_empty() {
+            let mut part = String::with_capacity(PART_BYTES + PART_BYTES / 8);
+            while part.len() < PART_BYTES {
+                let Some(place) = self.rows.next() else { break };
+                if let Err(bad) = self.put_line(place, &mut part) {
+                    self.refused.get_or_init(|| bad);
+                    self.rows = Vec::new().into_iter();
+                    return None;
+                }
             }
+            self.part = part.into();
         }
-        (!part.is_empty()).then(|| part.into())
+        let part = self.part.split_to(self.part.len().min(MOST_PART_BYTES));
+        (!part.is_empty()).then_some(part)
     }
 }
 
@@ -136,6 +150,13 @@ pub(super) fn values(plan: &[ColumnPlan], batch: &RecordBatch, row: usize) -> Re
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_statement_leaves_room_in_the_servers_packets() {
+        assert_eq!(statement_bytes(Some(16 << 20)), 1 << 20);
+        assert_eq!(statement_bytes(Some(1 << 20)), 512 << 10);
+        assert_eq!(statement_bytes(None), 1 << 20);
+    }
 
     #[test]
     fn what_load_data_takes_for_something_else_is_escaped() {

@@ -8,7 +8,7 @@ use hub_plugin_api::{
 };
 
 use super::{
-    rows::{self, BadRow, Lines, STATEMENT_BYTES},
+    rows::{self, BadRow, Lines},
     table::Shape,
     writer::TableWriter,
 };
@@ -195,7 +195,7 @@ impl TableWriter {
             if let Err(bad) = rows::put_tuple(&shape.plan, batch, *row as usize, &mut statement) {
                 return Ok(Err(bad.into()));
             }
-            if statement.len() >= STATEMENT_BYTES || index + 1 == rows.len() {
+            if statement.len() >= self.statement_bytes || index + 1 == rows.len() {
                 statement.push_str(tail);
                 if let Err(error) = self.session.run(&statement, &doing).await {
                     return Refusal::sort(error).map(Err);

@@ -6,7 +6,8 @@ use hub_plugin_api::{
 };
 
 use super::{
-    cell::{ColumnPlan, Target},
+    cell::ColumnPlan,
+    fits::Target,
     options::{SchemaGrowth, WriteOptions, check_name},
     template::Statements,
 };

@@ -7,10 +7,7 @@ use hub_plugin_api::{
     types::{Column, columns_of},
 };
 
-use super::{
-    cell::{ColumnPlan, Target},
-    options::TemplateOption,
-};
+use super::{cell::ColumnPlan, fits::Target, options::TemplateOption};
 use crate::{
     raw::RawSession,
     sql::statement::{Lexer, Token, is_word},

@@ -12,6 +12,7 @@ use hub_plugin_api::{
 use super::{
     options::{Load, WriteOptions, check_name},
     replace::Staging,
+    rows::statement_bytes,
     table::{Builder, Shape},
     template::{self, Statements, Template},
     token::Lane,
@@ -50,6 +51,8 @@ pub(super) struct TableWriter {
     in_transaction: bool,
     /// The server takes LOAD DATA LOCAL.
     pub loads: bool,
+    /// After how many bytes of rows a statement ends.
+    pub statement_bytes: usize,
     pub rejected: Vec<RejectedRow>,
     failed: bool,
 }
@@ -69,8 +72,10 @@ pub async fn writer(
     let mut session = Session::open(settings, context).await?;
     // Without locks on gaps, lanes of one table do not wait for each other.
     session.run("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED", PREPARING).await?;
-    let allowed = session.ask("SELECT @@GLOBAL.local_infile", PREPARING).await;
-    let loads = options.load == Load::Auto && allowed.is_ok_and(|answer| answer.first() == Some("1"));
+    let allowed = "SELECT @@GLOBAL.local_infile AS loads, @@max_allowed_packet AS packet";
+    let allowed = session.ask(allowed, PREPARING).await?;
+    let loads = options.load == Load::Auto && allowed.get(0, "loads") == Some("1");
+    let statement_bytes = statement_bytes(allowed.get(0, "packet").and_then(|bytes| bytes.parse().ok()));
     let lane = Lane::take(&mut session, &settings.database, request).await?;
     let start = WriterStart {
         last: lane.last().cloned(),
@@ -95,6 +100,7 @@ pub async fn writer(
         waiting_seq: 0,
         in_transaction: false,
         loads,
+        statement_bytes,
         rejected: Vec::new(),
         failed: false,
     }))

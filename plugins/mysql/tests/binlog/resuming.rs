@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use hub_plugin_api::{Event, StartAt, json};
 
 use super::{Followed, follow, follow_from, log_request, own_server_id};
@@ -44,6 +46,24 @@ fn changes_come_in_their_order_with_what_they_changed() {
             );
             assert_eq!(followed.numbers(), [1, 2, 3, 4, 5, 6]);
             assert_eq!(followed.truncated.len(), 1);
+        });
+    }
+}
+
+/// However long the caller would wait.
+#[test]
+fn rows_wait_for_their_own_delay_only() {
+    for which in ALL {
+        run(async {
+            let mut server = Server::new(which, "delay").await;
+            own_server_id(&mut server);
+            server.run(&["CREATE TABLE t (id int PRIMARY KEY)"]).await;
+            let mut reader = follow(&server, json!({})).await;
+            while !matches!(reader.next(Duration::from_millis(300)).await.unwrap(), Event::Idle) {}
+            server.run(&["INSERT INTO t VALUES (1)"]).await;
+            let since = Instant::now();
+            while !matches!(reader.next(Duration::from_secs(60)).await.unwrap(), Event::Rows(_)) {}
+            assert!(since.elapsed() < Duration::from_secs(20), "{which:?}: {:?}", since.elapsed());
         });
     }
 }
