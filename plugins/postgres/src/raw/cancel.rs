@@ -5,7 +5,10 @@ use hub_plugin_api::Canceller;
 use postgres_protocol::message::frontend;
 use tokio::{io::AsyncWriteExt as _, runtime::Handle, time};
 
-use super::socket::{Endpoint, Socket};
+use super::{
+    bulk::Bulk,
+    socket::{Endpoint, Socket},
+};
 use crate::{config::Settings, tls::MakeTls};
 
 /// How long a cancel request may take to reach the server.
@@ -54,8 +57,8 @@ impl Cancel {
 
 impl Inner {
     async fn request(&self) -> hub_plugin_api::Result<()> {
-        let socket =
-            Socket::connect_to(&self.endpoint, &self.settings, self.tls.as_ref(), "Could not cancel");
+        let (tls, bulk) = (self.tls.as_ref(), Bulk::default());
+        let socket = Socket::connect_to(&self.endpoint, &self.settings, tls, &bulk, "Could not cancel");
         let mut socket = socket.await?;
         let mut request = BytesMut::new();
         frontend::cancel_request(self.process_id, self.secret_key, &mut request);

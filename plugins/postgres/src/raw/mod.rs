@@ -5,6 +5,7 @@
 //! also what replication needs, which the driver does not speak.
 
 mod answer;
+mod bulk;
 mod cancel;
 mod copy;
 mod login;

@@ -11,6 +11,7 @@ use tokio::time;
 
 use super::{
     answer::{self, TextRows},
+    bulk::Bulk,
     cancel::Cancel,
     copy::{CopyBoth, CopyOut},
     login::{Binding, Login},
@@ -40,6 +41,7 @@ pub struct RawSession {
     pub(super) receiver: Receiver,
     pub(super) sender: Sender,
     cancel: Cancel,
+    bulk: Bulk,
     /// From a statement's start until the server is ready for the next.
     busy: bool,
     /// What the server answered, until it is ready again and the error can be told.
@@ -76,7 +78,8 @@ impl RawSession {
         doing: &str,
     ) -> Result<Self> {
         let tls = tls_of(settings)?;
-        let (socket, endpoint) = Socket::connect(settings, tls.as_ref(), doing).await?;
+        let bulk = Bulk::default();
+        let (socket, endpoint) = Socket::connect(settings, tls.as_ref(), &bulk, doing).await?;
         let binding = Binding::of(&socket);
         let (read, write) = tokio::io::split(socket);
         let (mut receiver, sender) = (Receiver::new(read), Sender::new(write));
@@ -87,6 +90,7 @@ impl RawSession {
             receiver,
             sender,
             cancel: Cancel::new(settings, tls, endpoint, key),
+            bulk,
             busy: false,
             failure: None,
             doing: String::new(),
@@ -153,6 +157,7 @@ impl RawSession {
     /// As the server answers, with `doing` as the message.
     pub async fn copy_out(mut self, statement: &str, doing: &str) -> Result<CopyOut> {
         self.start_copy(backend::COPY_OUT_RESPONSE_TAG, statement, doing).await?;
+        self.bulk.begin();
         Ok(CopyOut::new(self))
     }
 

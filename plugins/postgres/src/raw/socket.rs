@@ -18,6 +18,7 @@ use tokio::{
     net::{TcpStream, UnixStream, lookup_host},
 };
 
+use super::bulk::{Bulk, BulkTcp};
 use crate::{
     config::{Settings, SslMode},
     error,
@@ -39,9 +40,9 @@ pub(super) enum Endpoint {
 
 /// A connection's bytes.
 pub(super) enum Socket {
-    Tcp(TcpStream),
+    Tcp(BulkTcp),
     Unix(UnixStream),
-    Tls(Box<Stream<TcpStream>>),
+    Tls(Box<Stream<BulkTcp>>),
 }
 
 /// What TLS is made with; `None` where there is none. A Unix socket does not leave the machine, and servers speak no
@@ -58,20 +59,21 @@ impl Socket {
     pub(super) async fn connect(
         settings: &Settings,
         tls: Option<&MakeTls>,
+        bulk: &Bulk,
         doing: &str,
     ) -> Result<(Self, Endpoint)> {
         let failed = |error: io::Error| error::from_socket(doing, &error);
         if settings.is_unix_socket() {
             let path = PathBuf::from(&settings.host).join(format!(".s.PGSQL.{}", settings.port));
             let endpoint = Endpoint::Unix(path);
-            return Ok((Self::connect_to(&endpoint, settings, tls, doing).await?, endpoint));
+            return Ok((Self::connect_to(&endpoint, settings, tls, bulk, doing).await?, endpoint));
         }
         let addresses = lookup_host((settings.host.as_str(), settings.port)).await.map_err(failed)?;
         let mut last = Error::new(ErrorKind::Network, doing);
         last.source = Some("the name has no address".into());
         for address in addresses {
             let endpoint = Endpoint::Tcp(address);
-            match Self::connect_to(&endpoint, settings, tls, doing).await {
+            match Self::connect_to(&endpoint, settings, tls, bulk, doing).await {
                 Ok(socket) => return Ok((socket, endpoint)),
                 Err(error) if error.kind == ErrorKind::Network => last = error,
                 Err(error) => return Err(error),
@@ -85,6 +87,7 @@ impl Socket {
         endpoint: &Endpoint,
         settings: &Settings,
         tls: Option<&MakeTls>,
+        bulk: &Bulk,
         doing: &str,
     ) -> Result<Self> {
         let failed = |error: io::Error| error::from_socket(doing, &error);
@@ -94,14 +97,14 @@ impl Socket {
                 let mut stream = TcpStream::connect(address).await.map_err(failed)?;
                 stream.set_nodelay(true).map_err(failed)?;
                 SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE).map_err(failed)?;
-                let Some(tls) = tls else { return Ok(Self::Tcp(stream)) };
+                let Some(tls) = tls else { return Ok(Self::Tcp(BulkTcp::new(stream, bulk.clone()))) };
                 if !takes_tls(&mut stream).await.map_err(failed)? {
                     let mut refused = Error::new(ErrorKind::Tls, doing);
                     refused.source = Some("the server does not support TLS".into());
                     return Err(refused);
                 }
                 let stream = tls
-                    .handshake(&settings.host, stream)
+                    .handshake(&settings.host, BulkTcp::new(stream, bulk.clone()))
                     .await
                     .map_err(|error| Error { kind: ErrorKind::Tls, ..error::from_socket(doing, &error) })?;
                 Ok(Self::Tls(Box::new(stream)))
