@@ -34,10 +34,54 @@ pub(super) fn fits_scale(value: i128, scale: u32, kept: i32) -> bool {
     u32::try_from(dropped).ok().and_then(power).is_some_and(|unit| value.unsigned_abs().is_multiple_of(unit))
 }
 
+/// Digits behind the point, with which [`put_short`] stays within 64 bits.
+const SHORT_SCALE: u32 = 16;
+
 /// Appends length and value of `value` × 10^-`scale`.
+#[inline]
 pub(super) fn put_decimal(out: &mut Vec<u8>, value: i128, scale: u32) {
-    let magnitude = value.unsigned_abs();
     let sign = if value < 0 { NEGATIVE } else { POSITIVE };
+    match u64::try_from(value.unsigned_abs()) {
+        Ok(magnitude) if scale <= SHORT_SCALE => put_short(out, magnitude, sign, scale),
+        _ => put_long(out, value.unsigned_abs(), sign, scale),
+    }
+}
+
+/// What nearly all values are: divisions of 128 bits cost more than everything else here.
+fn put_short(out: &mut Vec<u8>, magnitude: u64, sign: u16, scale: u32) {
+    // Five groups before the point, four behind it.
+    let mut groups = [0_u16; 9];
+    let mut start = groups.len();
+    let unit = POWERS[scale as usize];
+    let fraction_groups = scale.div_ceil(4);
+    // The last group is filled up with zeros on its right.
+    let mut fraction = magnitude % unit * POWERS[(fraction_groups * 4 - scale) as usize];
+    for _ in 0..fraction_groups {
+        start -= 1;
+        groups[start] = (fraction % 10_000) as u16;
+        fraction /= 10_000;
+    }
+    let (mut whole, mut weight) = (magnitude / unit, -1);
+    while whole != 0 {
+        start -= 1;
+        groups[start] = (whole % 10_000) as u16;
+        whole /= 10_000;
+        weight += 1;
+    }
+    let mut groups = &groups[start..];
+    if weight == -1 {
+        while let [0, rest @ ..] = groups {
+            groups = rest;
+            weight -= 1;
+        }
+    }
+    while let [rest @ .., 0] = groups {
+        groups = rest;
+    }
+    put_groups(out, groups, weight, sign, scale);
+}
+
+fn put_long(out: &mut Vec<u8>, magnitude: u128, sign: u16, scale: u32) {
     // 128 bits are at most ten groups, and the point may cut one more; the head takes six 16-bit words.
     let mut groups = [0_u16; 16];
     let mut start = groups.len();

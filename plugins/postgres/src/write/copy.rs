@@ -5,7 +5,7 @@ use std::pin::Pin;
 use bytes::Bytes;
 use futures_util::SinkExt as _;
 use hub_plugin_api::{Result, arrow::array::RecordBatch};
-use tokio_postgres::{Client, CopyInSink};
+use tokio_postgres::{Client, CopyInSink, ToStatement};
 
 use crate::wire::{
     encode::{BoundRows, COPY_HEADER, COPY_TRAILER, CellError},
@@ -26,7 +26,10 @@ pub(super) struct CopyRows {
 
 impl CopyRows {
     /// Starts it.
-    pub(super) async fn start(client: &Client, statement: &str) -> Result<Self, tokio_postgres::Error> {
+    pub(super) async fn start<T: ?Sized + ToStatement>(
+        client: &Client,
+        statement: &T,
+    ) -> Result<Self, tokio_postgres::Error> {
         let sink = Box::pin(client.copy_in(statement).await?);
         let mut buffer = Vec::with_capacity(ROOM);
         buffer.extend_from_slice(COPY_HEADER);

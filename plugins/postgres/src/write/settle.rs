@@ -1,10 +1,11 @@
 //! How sent rows become settled: taken by the server, put off for a foreign key, or refused one by one.
 
+use futures_util::future::join;
 use hub_plugin_api::{
     Error, ErrorKind, RejectedRow, Result, WriteMode,
     settle::{Chunk, Halves, RowPlace, Segment},
 };
-use tokio_postgres::error::SqlState;
+use tokio_postgres::{Statement, error::SqlState};
 
 use super::{
     copy::CopyRows,
@@ -127,10 +128,14 @@ impl PostgresWriter {
 
     async fn open(&mut self, index: usize) -> Result<()> {
         self.stage(index).await?;
+        let statement = self.prepared_copy(index).await?;
+        let client = self.session.client();
+        // Both are sent before either is answered: a server that waits for rows takes none.
+        let started = join(client.batch_execute(SAVE), CopyRows::start(client, &statement));
+        let (saved, copy) = self.session.work(started).await;
         let failed = |error| sending(&self.tables[index].shape.destination, &error);
-        self.session.client().batch_execute(SAVE).await.map_err(failed)?;
-        let copy =
-            CopyRows::start(self.session.client(), &self.copy_statement(index)).await.map_err(failed)?;
+        saved.map_err(failed)?;
+        let copy = copy.map_err(failed)?;
         self.open = Some(Open { table: index, copy, segment: Segment::default() });
         Ok(())
     }
@@ -156,6 +161,20 @@ impl PostgresWriter {
         Ok(())
     }
 
+    /// The COPY of a table, prepared once for all its segments.
+    async fn prepared_copy(&mut self, index: usize) -> Result<Statement> {
+        let text = self.copy_statement(index);
+        if let Some((known, statement)) = &self.tables[index].copy
+            && *known == text
+        {
+            return Ok(statement.clone());
+        }
+        let failed = |error| sending(&self.tables[index].shape.destination, &error);
+        let statement = self.session.work(self.session.client().prepare(&text)).await.map_err(failed)?;
+        self.tables[index].copy = Some((text, statement.clone()));
+        Ok(statement)
+    }
+
     fn copy_statement(&self, index: usize) -> String {
         let table = &self.tables[index];
         let names = table.shape.plan.iter().map(|plan| plan.name.as_str());
@@ -169,7 +188,7 @@ impl PostgresWriter {
     pub(super) async fn close(&mut self) -> Result<()> {
         let Some(Open { table, copy, segment }) = self.open.take() else { return Ok(()) };
         match self.take_over(table, copy).await? {
-            Ok(()) => self.session.run(KEEP, "Could not keep rows").await,
+            Ok(()) => Ok(()),
             Err(refusal) => {
                 self.session.run(UNDO, "Could not take rows back").await?;
                 if refusal.foreign_key {
@@ -181,35 +200,38 @@ impl PostgresWriter {
         }
     }
 
-    /// Ends a COPY, and merges what it staged.
+    /// Ends a COPY, merges what it staged, and keeps the rows: the savepoint is gone unless they are refused.
     async fn take_over(&self, index: usize, copy: CopyRows) -> Result<Result<(), Refusal>> {
         let table = &self.tables[index];
-        let refuse = |error| Refusal::sort(&table.shape.destination, &error).map(Err);
-        match self.session.work(copy.finish()).await {
-            Ok((sent, taken)) if sent != taken => {
-                return Err(Error::new(
-                    ErrorKind::Protocol,
-                    format!("{} took {taken} of {sent} rows without an error", table.shape.destination),
-                ));
-            }
-            Ok(_) => {}
-            Err(error) => return refuse(error),
-        }
-        let Some(stage) = &table.stage else { return Ok(Ok(())) };
         let shape = &table.shape;
-        let merge = match self.options.mode {
-            WriteMode::Append | WriteMode::Replace => {
-                sql::insert_staged(&shape.destination, stage, &shape.staged)
-            }
-            WriteMode::Upsert | WriteMode::ApplyChanges => {
-                sql::merge_staged(&shape.destination, stage, &shape.staged, &shape.key)
+        let then = match &table.stage {
+            None => KEEP.to_owned(),
+            Some(stage) => {
+                let merge = match self.options.mode {
+                    WriteMode::Append | WriteMode::Replace => {
+                        sql::insert_staged(&shape.destination, stage, &shape.staged)
+                    }
+                    WriteMode::Upsert | WriteMode::ApplyChanges => {
+                        sql::merge_staged(&shape.destination, stage, &shape.staged, &shape.key)
+                    }
+                };
+                format!("{merge}; TRUNCATE {stage}; {KEEP}")
             }
         };
-        let statements = format!("{merge}; TRUNCATE {stage}");
-        match self.session.work(self.session.client().batch_execute(&statements)).await {
-            Ok(()) => Ok(Ok(())),
-            Err(error) => refuse(error),
-        }
+        // What follows is sent with the end of the rows; a server that refuses those refuses it, too.
+        let ended = join(copy.finish(), self.session.client().batch_execute(&then));
+        let (taken, kept) = self.session.work(ended).await;
+        let refusal = match (taken, kept) {
+            (Ok((sent, taken)), _) if sent != taken => {
+                return Err(Error::new(
+                    ErrorKind::Protocol,
+                    format!("{} took {taken} of {sent} rows without an error", shape.destination),
+                ));
+            }
+            (Ok(_), Ok(())) => return Ok(Ok(())),
+            (Err(error), _) | (Ok(_), Err(error)) => error,
+        };
+        Refusal::sort(&shape.destination, &refusal).map(Err)
     }
 
     /// Keeps rows until the other streams' rows are in place.
@@ -304,11 +326,13 @@ impl PostgresWriter {
         self.stage(index).await?;
         self.session.run(SAVE, "Could not set a savepoint").await?;
         let result = self.copy_rows(index, segment, rows).await?;
-        let end = if result.is_ok() { KEEP } else { UNDO };
-        self.session.run(end, "Could not settle rows").await?;
+        if result.is_err() {
+            self.session.run(UNDO, "Could not take rows back").await?;
+        }
         Ok(result)
     }
 
+    /// Sends rows behind a savepoint, which is gone unless they are refused.
     async fn copy_rows(
         &self,
         index: usize,
@@ -317,7 +341,11 @@ impl PostgresWriter {
     ) -> Result<Result<(), Refusal>> {
         let table = &self.tables[index];
         if let Some(statements) = &table.shape.statements {
-            return self.session.work(statements.run(self.session.client(), segment, rows)).await;
+            let result = self.session.work(statements.run(self.session.client(), segment, rows)).await?;
+            if result.is_ok() {
+                self.session.run(KEEP, "Could not keep rows").await?;
+            }
+            return Ok(result);
         }
         let failed = |error| sending(&table.shape.destination, &error);
         let mut copy =

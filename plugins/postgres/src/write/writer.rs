@@ -9,6 +9,8 @@ use hub_plugin_api::{
     settle::{Chunk, Segment},
 };
 
+use tokio_postgres::Statement;
+
 use super::{
     copy::CopyRows,
     options::WriteOptions,
@@ -35,6 +37,8 @@ pub(super) struct Table {
     pub shape: Shape,
     /// The staging table of this session, once it is there.
     pub stage: Option<String>,
+    /// The text of its COPY, and the statement that was prepared of it.
+    pub copy: Option<(String, Statement)>,
     /// Rows whose turn has not come.
     pub waiting: Segment,
     /// Rows that met a foreign key whose row may still come.
@@ -165,6 +169,7 @@ impl PostgresWriter {
                     stream: schema.stream.clone(),
                     shape,
                     stage: None,
+                    copy: None,
                     waiting: Segment::default(),
                     deferred: VecDeque::new(),
                     next_row: 0,
