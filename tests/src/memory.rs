@@ -25,11 +25,19 @@ impl PeakMemory {
         let thread = thread::spawn({
             let (peak_bytes, stop) = (Arc::clone(&peak_bytes), Arc::clone(&stop));
             move || {
-                while !stop.load(Ordering::Relaxed) {
-                    peak_bytes.fetch_max(tree_bytes(process), Ordering::Relaxed);
+                // To look for descendants takes a look at every process of the machine: done each time, it would
+                // slow down what is measured. A process keeps its peak, so one that is found late counts in full.
+                let mut tree = tree(process);
+                for round in 1.. {
+                    peak_bytes.fetch_max(tree.iter().copied().map(peak_bytes_of).sum(), Ordering::Relaxed);
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
                     thread::sleep(Duration::from_millis(10));
+                    if round % LOOKS_PER_SEARCH == 0 {
+                        tree = self::tree(process);
+                    }
                 }
-                peak_bytes.fetch_max(tree_bytes(process), Ordering::Relaxed);
             }
         });
         Self { peak_bytes, stop, thread: Some(thread) }
@@ -51,7 +59,11 @@ impl Drop for PeakMemory {
     }
 }
 
-fn tree_bytes(root: u32) -> u64 {
+/// How often known processes are looked at before others are looked for.
+const LOOKS_PER_SEARCH: u64 = 20;
+
+/// A process and its descendants.
+fn tree(root: u32) -> Vec<u32> {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Some(process) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
@@ -61,13 +73,13 @@ fn tree_bytes(root: u32) -> u64 {
             children.entry(parent).or_default().push(process);
         }
     }
-    let mut waiting = vec![root];
-    let mut sum = 0;
-    while let Some(process) = waiting.pop() {
-        sum += peak_bytes(process);
-        waiting.extend(children.get(&process).into_iter().flatten());
+    let mut tree = vec![root];
+    let mut next = 0;
+    while let Some(process) = tree.get(next) {
+        tree.extend(children.get(process).into_iter().flatten());
+        next += 1;
     }
-    sum
+    tree
 }
 
 fn parent(process: u32) -> Option<u32> {
@@ -76,7 +88,7 @@ fn parent(process: u32) -> Option<u32> {
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
-fn peak_bytes(process: u32) -> u64 {
+fn peak_bytes_of(process: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
