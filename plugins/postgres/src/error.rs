@@ -119,7 +119,10 @@ pub fn from_socket(doing: &str, error: &io::Error) -> Error {
 /// What to do about it, where the server itself gives no hint.
 fn hint_of_sqlstate(code: &str) -> Option<&'static str> {
     Some(match code {
-        "25006" => "The session is read-only: sources do not change the database they read",
+        "25006" => {
+            "The session is read-only: sources do not change the database they read, and a function's statements do \
+             only where the option `grants` lists `write`"
+        }
         "26000" => "A pooler in transaction mode cannot carry this session: connect to the server itself",
         "53300" => "Raise `max_connections`, or read with fewer splits",
         "57014" => "Raise `statement_timeout_ms`, or the server's own `statement_timeout`",

@@ -1,5 +1,6 @@
 //! Strategy `query`: the rows of any statement, with a cursor only the new ones.
 
+mod change;
 mod collector;
 mod cursor;
 mod once;

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "what cannot be set up fails its test")]
 
 mod cancelling;
+mod changing;
 mod checking;
 mod conformance;
 mod cursors;

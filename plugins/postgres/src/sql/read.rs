@@ -149,6 +149,14 @@ pub fn begin_snapshot(snapshot: Option<&str>, lock_timeout_ms: u64, server_versi
     statements
 }
 
+/// Makes a session's statements transactions of their own that may change data, whatever role and database set.
+pub fn settings_of_changes(lock_timeout_ms: u64) -> String {
+    format!(
+        "SET default_transaction_read_only = off; SET default_transaction_isolation = 'read committed'; \
+         SET lock_timeout = {lock_timeout_ms}"
+    )
+}
+
 /// What the server is: version, standby or not, time line, the milliseconds since the last change was replayed.
 pub const SERVER: &str = "SELECT pg_catalog.current_setting('server_version_num')::int4, \
     pg_catalog.pg_is_in_recovery(), \
@@ -217,5 +225,6 @@ mod tests {
     fn transactions_see_one_state() {
         insta::assert_snapshot!(begin_snapshot(Some("00000003-1'B-1"), 30_000, 170_002));
         insta::assert_snapshot!(begin_snapshot(None, 0, 150_000));
+        insta::assert_snapshot!(settings_of_changes(30_000));
     }
 }
