@@ -100,6 +100,8 @@ fn rows_of_postgres_are_hashes_that_follow_every_change_whatever_is_killed() {
         drop(running);
         running = hub.spawn(&file);
     }
+    // The last run has something to do too, so that it is up when it is stopped.
+    database.execute("insert into people values (0, 'last', 0)");
     wait_until(&mut running, "every change", || wanted(&database) == found(&mut redis));
     running.stop();
     let wanted = wanted(&database);
@@ -134,7 +136,9 @@ fn inserted_rows_are_appended_to_a_list_in_order_and_once_whatever_is_killed() {
         drop(running);
         running = hub.spawn(&file);
     }
-    let all = kills * rows + 1;
+    // The last run has something to do too, so that it is up when it is stopped.
+    let all = kills * rows + 2;
+    insert(all);
     wait_until(&mut running, "every row", || redis.ask(&["LLEN", "events"]).number() >= all.cast_signed());
     running.stop();
     let found = redis.ask(&["LRANGE", "events", "0", "-1"]);

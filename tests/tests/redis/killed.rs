@@ -125,9 +125,7 @@ fn three_consumers_of_a_group_are_killed_also_between_commit_and_acknowledgement
         drop(run.wait());
     }
     let twice = durable(&database) - entries;
-    // The third took nothing over: it was killed, and went on with what it had been given.
-    let kept_order = (0..3).map(|one| format!("jobs{one}"));
-    let back: u64 = kept_order.map(|table| steps_back(&database, &table)).sum();
+    let back: u64 = tables(&database).iter().map(|table| steps_back(&database, table)).sum();
     println!(
         "{kills} kills: {twice} of {entries} entries are at two destinations, {back} steps back (taken over from others)"
     );
@@ -142,12 +140,17 @@ fn steps_back(database: &Database, table: &str) -> u64 {
     ))
 }
 
-/// Different entries at the three destinations. A consumer that was given nothing has made no table.
-fn distinct(database: &Database) -> u64 {
-    let is_there = |one: &i32| {
-        database.number(&format!("select count(*) from pg_tables where tablename = 'jobs{one}'")) == 1
+/// The destinations' tables. A consumer that was given nothing has made none.
+fn tables(database: &Database) -> Vec<String> {
+    let is_there = |table: &String| {
+        database.number(&format!("select count(*) from pg_tables where tablename = '{table}'")) == 1
     };
-    let tables: Vec<_> = (0..3).filter(is_there).map(|one| format!("select n from jobs{one}")).collect();
+    (0..3).map(|one| format!("jobs{one}")).filter(is_there).collect()
+}
+
+/// Different entries at the three destinations.
+fn distinct(database: &Database) -> u64 {
+    let tables: Vec<_> = tables(database).iter().map(|table| format!("select n from {table}")).collect();
     if tables.is_empty() {
         return 0;
     }
