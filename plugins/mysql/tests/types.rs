@@ -93,7 +93,7 @@ pub fn widths() -> Vec<String> {
         labels(300),
         labels(64)
     );
-    let shapes = "ST_GeomFromText('POLYGON((0 0,4 0,4 4,0 0),(1 1,2 1,2 2,1 1))'), ST_GeomFromText('MULTIPOINT((1 2),(3 4))'),
+    let shapes = "ST_GeomFromText('POLYGON((0 0,4 0,4 4,0 0),(1 1,2 1,2 2,1 1))'), ST_GeomFromText('MULTIPOINT(1 2,3 4)'),
         ST_GeomFromText('MULTILINESTRING((0 0,1 1),(2 2,3 3))'), ST_GeomFromText('GEOMETRYCOLLECTION(POINT(1 1),LINESTRING(0 0,1 1))')";
     vec![
         create,

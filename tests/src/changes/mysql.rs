@@ -95,10 +95,11 @@ impl Session for MySqlSession {
         let rows = match self.runtime.block_on(async { timeout(LIMIT, query).await }) {
             Ok(Ok(rows)) => rows,
             Ok(Err(error)) => {
-                // Or the server chose this session of two that waited for each other, or has altered a table since
-                // its snapshot.
+                // The server is about to stop, chose this session of two that waited for each other, or has altered a
+                // table since its snapshot.
+                const LOST: [u16; 6] = [1053, 1213, 1317, 1412, 1927, 4031];
                 let is_lost = error.is_fatal()
-                    || matches!(&error, mysql_async::Error::Server(answer) if matches!(answer.code, 1213 | 1412));
+                    || matches!(&error, mysql_async::Error::Server(answer) if LOST.contains(&answer.code));
                 return Err(Failure { message: error.to_string(), is_lost });
             }
             Err(_) => return Err(Failure { message: "No answer came".into(), is_lost: true }),

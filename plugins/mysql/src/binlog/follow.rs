@@ -237,7 +237,11 @@ impl Follower {
                 self.by_id.clear();
             }
             code::INCIDENT => return Err(event::incident(body)),
-            _ if is_harmless(head) => {}
+            _ if is_harmless(head) => {
+                if self.open.is_none() && head.flags & event::ARTIFICIAL == 0 {
+                    self.advance(head.next);
+                }
+            }
             other => {
                 return Err(malformed(format!("The binary log holds an event of unknown kind {other}"))
                     .with_hint("This version of the connector does not know what this server writes"));
@@ -384,6 +388,15 @@ impl Follower {
         self.end(head)
     }
 
+    /// The next event of the file starts there; 0 says nothing.
+    fn advance(&mut self, next: u32) {
+        if next != 0 {
+            // Files above 4 GiB wrap around.
+            let (high, low) = (self.position.offset >> 32, self.position.offset as u32);
+            self.position.offset = (high + u64::from(next < low)) << 32 | u64::from(next);
+        }
+    }
+
     fn end(&mut self, head: Head) -> Result<()> {
         let Some(open) = self.open.take() else { return Ok(()) };
         if open.prepared_xa && open.rows > 0 {
@@ -400,11 +413,7 @@ impl Follower {
             _ => {}
         }
         let next = self.packed_until.take().unwrap_or(head.next);
-        if next != 0 {
-            // Files above 4 GiB wrap around.
-            let (high, low) = (self.position.offset >> 32, self.position.offset as u32);
-            self.position.offset = (high + u64::from(next < low)) << 32 | u64::from(next);
-        }
+        self.advance(next);
         (self.moved, self.last_committed_micros) = (true, open.committed_micros);
         if self.is_full() {
             self.hand_over()?;
