@@ -155,9 +155,11 @@ pub trait Reader: Send {
     /// died is given again to the next reader, perhaps although its position holds it: it must do no harm twice.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Unsupported`] for a kind that the reader does not know. Unlike after any other call, the
-    /// reader goes on after an error that is not worth a retry: the wish is refused, and the user is told why. A
-    /// retryable error ends the reader, and the next one gets the wish again.
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) for a kind that the reader does not know, and
+    /// [`InvalidConfig`](crate::ErrorKind::InvalidConfig), [`NotFound`](crate::ErrorKind::NotFound) or
+    /// [`PermissionDenied`](crate::ErrorKind::PermissionDenied) for a wish that cannot be fulfilled: it is refused, the
+    /// user is told why, and unlike after any other call that fails the reader goes on. Any other error ends the reader,
+    /// and the next one gets the wish again.
     async fn signal(&mut self, signal: &Signal) -> Result<()> {
         Err(Error::unsupported(format_args!("Signal `{}`", signal.kind)))
     }

@@ -2,7 +2,7 @@ use arrow::{array::RecordBatch, datatypes::SchemaRef};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Position, StreamId, types};
+use crate::{Error, Position, StreamId, types};
 
 /// A stream's shape: the first event of a stream after every open, and again before each new shape.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,6 +110,12 @@ impl Signal {
     /// Read tables again while the stream goes on: `{"tables": ["schema.table", …]}`, names as the strategy's option
     /// for tables takes them. When it is fulfilled, the destination holds their rows as if they had just been added.
     pub const SNAPSHOT: &str = "snapshot";
+
+    /// Whether an error of [`Reader::signal`](crate::Reader::signal) only refuses the wish: the reader goes on.
+    pub fn is_refused_by(error: &Error) -> bool {
+        use crate::ErrorKind::{InvalidConfig, NotFound, PermissionDenied, Unsupported};
+        matches!(error.kind, Unsupported | InvalidConfig | NotFound | PermissionDenied)
+    }
 
     /// Tables are to be read again.
     pub fn snapshot(tables: &[String]) -> Self {

@@ -3,7 +3,7 @@ use std::{
     time::Duration,
 };
 
-use hub_plugin_api::{Canceller, Error, ErrorKind, Event, Reader, Result};
+use hub_plugin_api::{Canceller, Error, ErrorKind, Event, Reader, Result, Signal};
 use pollster::block_on;
 
 use super::{
@@ -115,7 +115,7 @@ fn pull(reader: &mut dyn Reader, channel: &Channel) -> Result<()> {
         while is_at_boundary && let Some((id, signal)) = channel.take_signal() {
             let answer = block_on(reader.signal(&signal));
             if let Err(error) = &answer
-                && error.kind.is_retryable()
+                && !Signal::is_refused_by(error)
             {
                 return answer;
             }

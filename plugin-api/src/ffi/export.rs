@@ -21,7 +21,7 @@ use super::{
     },
 };
 use crate::{
-    Canceller, Connection, Connector, Error, ErrorKind, Event, Plan, Reader, Result, Rows, StreamId,
+    Canceller, Connection, Connector, Error, ErrorKind, Event, Plan, Reader, Result, Rows, Signal, StreamId,
     StreamSchema, Writer,
 };
 
@@ -217,6 +217,15 @@ impl ReaderObject {
 
 impl Answers for ReaderObject {
     fn answer(&self, method: &str, message: Message) -> Result<Message> {
+        if method == reader::SIGNAL {
+            // A wish that is refused is no failure of the reader's.
+            let answer =
+                self.reader.call(|inner| match self.cancelled.run(inner.signal(&read(&message)?)) {
+                    Err(error) if Signal::is_refused_by(&error) => Ok(Err(error)),
+                    answer => answer.map(Ok),
+                })?;
+            return answer.map(|()| nothing());
+        }
         self.reader.call(|inner| match method {
             reader::NEXT => {
                 let request: NextRequest = read(&message)?;
@@ -231,10 +240,6 @@ impl Answers for ReaderObject {
             reader::ACKNOWLEDGE => {
                 let request: AcknowledgeRequest = read(&message)?;
                 self.cancelled.run(inner.acknowledge(request.boundary))?;
-                Ok(nothing())
-            }
-            reader::SIGNAL => {
-                self.cancelled.run(inner.signal(&read(&message)?))?;
                 Ok(nothing())
             }
             other => Err(unknown_method(other)),

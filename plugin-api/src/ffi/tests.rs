@@ -11,7 +11,7 @@ use super::loopback;
 use crate::{
     prelude::*,
     types::schema_of,
-    {HostContext, Level, LogRecord, Metric, Spill},
+    {HostContext, Level, LogRecord, Metric, Signal, Spill},
 };
 
 #[derive(Default)]
@@ -125,6 +125,13 @@ impl Reader for DemoReader {
             _ => Event::End,
         })
     }
+
+    async fn signal(&mut self, signal: &Signal) -> Result<()> {
+        match signal.kind.as_str() {
+            Signal::SNAPSHOT => Err(Error::new(ErrorKind::NotFound, "There is no such table")),
+            _ => Err(Error::new(ErrorKind::Network, "The server is gone")),
+        }
+    }
 }
 
 async fn connect(config: Config) -> (Result<Box<dyn Connection>>, Arc<Host>) {
@@ -151,6 +158,17 @@ fn reader(behaviour: &str) -> Box<dyn Reader> {
 }
 
 const WAIT: Duration = Duration::from_millis(10);
+
+#[test]
+fn reader_goes_on_after_a_wish_that_it_refuses_and_ends_after_one_that_fails() {
+    let mut reader = reader("good");
+    let refused = block_on(reader.signal(&Signal::snapshot(&["t".into()]))).unwrap_err();
+    assert_eq!(refused.kind, ErrorKind::NotFound);
+    assert!(matches!(block_on(reader.next(WAIT)), Ok(Event::Schema(_))));
+    let broken = Signal { kind: "other".into(), arguments: serde_json::Value::Null };
+    assert_eq!(block_on(reader.signal(&broken)).unwrap_err().kind, ErrorKind::Network);
+    assert_eq!(block_on(reader.next(WAIT)).unwrap_err().kind, ErrorKind::Poisoned);
+}
 
 #[test]
 fn events_come_through_as_they_are() {

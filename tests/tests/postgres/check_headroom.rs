@@ -76,10 +76,8 @@ fn a_slot_that_is_in_use_and_senders_that_are_all_taken_fail_the_test() {
     let Some(server) = cluster(PostgresRelease::Distribution, &[("max_wal_senders", "1")]) else { return };
     let database = Database::create_at(&server.url(), "used");
     let to = Database::create_at(&server.url(), "used_to");
-    database.execute(
-        "create table one (id int primary key); create publication hub for table one;
-         select pg_create_logical_replication_slot('mine', 'pgoutput')",
-    );
+    database.execute("create table one (id int primary key); create publication hub for table one");
+    database.execute("select pg_create_logical_replication_slot('mine', 'pgoutput')");
     let hub = Hub::new();
     let config = with(&at_port(server.port()), json!({ "database": database.name() }));
     let options = json!({ "slot": "mine", "publication": "hub", "capture": "stream-only" });
@@ -95,10 +93,8 @@ fn a_slot_that_is_in_use_and_senders_that_are_all_taken_fail_the_test() {
 
     let Some(database) = Database::create("used") else { return skip("no PostgreSQL") };
     let Some(to) = Database::create("used_to") else { return skip("no PostgreSQL") };
-    database.execute(
-        "create table one (id int primary key); create publication hub for table one;
-         select pg_create_logical_replication_slot('hub_test_used', 'pgoutput')",
-    );
+    database.execute("create table one (id int primary key); create publication hub for table one");
+    database.execute("select pg_create_logical_replication_slot('hub_test_used', 'pgoutput')");
     let options = json!({ "slot": "hub_test_used", "publication": "hub", "capture": "stream-only" });
     let file = hub.pipeline("in_use", &source(&database, options.clone()), &destination(&to), &soon());
     let mut running = hub.spawn(&file);

@@ -68,7 +68,7 @@ fn a_table_is_read_again_while_it_and_another_one_change_whatever_is_killed() {
         for _ in 0..5 {
             to.execute(&format!("delete from t where {LOST}"));
             let taken = hub.call(&["signal", "again", "reread", "public.t", "--wait", "60"]).expect_success();
-            assert!(taken.stdout.contains("was taken"), "{}", taken.stdout);
+            assert!(taken.stdout.contains("was taken"), "{}\n{}", taken.stdout, running.log());
             wait_until(&mut running, "the first rows", || found() > 0);
             // Killed; the next run reads the table from its beginning.
             running.kill();

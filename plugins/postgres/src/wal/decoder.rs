@@ -1,7 +1,7 @@
 //! From messages to events: transactions are collected into windows, and each window becomes one batch a table.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -109,8 +109,9 @@ pub struct Decoder {
     budgets: Budgets,
     wanted: HashMap<u32, Wanted>,
     tables: HashMap<u32, Table>,
-    /// Published tables that nobody wants.
-    unwanted: HashSet<u32>,
+    /// Published tables that nobody wants: their names, until that was said. Partitions whose changes come under the
+    /// name of their root are described as well.
+    unwanted: HashMap<u32, Option<String>>,
     converter: Converter,
     spills: Spills,
     replay: Option<(Replay, Lsn)>,
@@ -149,7 +150,7 @@ impl Decoder {
             budgets,
             wanted,
             tables: HashMap::new(),
-            unwanted: HashSet::new(),
+            unwanted: HashMap::new(),
             converter: Converter::default(),
             spills: Spills::new(context),
             replay: None,
@@ -399,14 +400,8 @@ impl Decoder {
 
     fn relation(&mut self, relation: Relation) -> Result<Step> {
         let Some(wanted) = self.wanted.get(&relation.oid) else {
-            if self.unwanted.insert(relation.oid) {
-                let message = format!(
-                    "Table `{}.{}` is published and not part of the plan: its changes are left out until a run is \
-                     planned anew",
-                    relation.schema, relation.name
-                );
-                self.context.log(Level::Warn, "postgres", message);
-            }
+            let name = format!("{}.{}", relation.schema, relation.name);
+            self.unwanted.entry(relation.oid).or_insert(Some(name));
             return Ok(Step::Continue);
         };
         if (&wanted.schema, &wanted.name) != (&relation.schema, &relation.name) {
@@ -443,7 +438,14 @@ impl Decoder {
             return Err(Error::new(ErrorKind::Protocol, "A change came outside a transaction"));
         };
         let Some(table) = self.tables.get_mut(&oid) else {
-            if self.unwanted.contains(&oid) {
+            if let Some(name) = self.unwanted.get_mut(&oid) {
+                if let Some(name) = name.take() {
+                    let message = format!(
+                        "Table `{name}` is published and not part of the plan: its changes are left out until a run is \
+                         planned anew"
+                    );
+                    self.context.log(Level::Warn, "postgres", message);
+                }
                 return Ok(());
             }
             return Err(Error::new(ErrorKind::Protocol, "A change came before its table was described"));
