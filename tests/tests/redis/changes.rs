@@ -67,7 +67,7 @@ fn wait_until(running: &mut Running, what: &str, mut is_so: impl FnMut() -> bool
     while !is_so() {
         assert!(!running.has_ended(), "The run ended before {what}: {}", running.log());
         assert!(started.elapsed() < Duration::from_secs(120), "{what} is not there: {}", running.log());
-        thread::sleep(Duration::from_millis(50));
+        thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -124,16 +124,18 @@ fn inserted_rows_are_appended_to_a_list_in_order_and_once_whatever_is_killed() {
     insert(1);
     wait_until(&mut running, "the first row", || redis.ask(&["LLEN", "events"]).number() > 0);
     for kill in 0..kills {
-        let (first, last) = (2 + kill * rows, 1 + (kill + 1) * rows);
-        database.execute(&format!(
-            "do $$ begin for n in {first}..{last} loop
-                 insert into events values (n); if n % 100 = 0 then commit; end if;
-             end loop; end $$"
-        ));
         // An element that is added twice cannot be told from one that belongs there.
         let before = redis.ask(&["LLEN", "events"]).number();
+        let transactions: String = (0..rows / 100)
+            .map(|part| {
+                let first = 2 + kill * rows + part * 100;
+                format!("begin; insert into events select generate_series({first}, {}); commit;", first + 99)
+            })
+            .collect();
+        database.execute(&transactions);
         wait_until(&mut running, "a commit", || redis.ask(&["LLEN", "events"]).number() > before);
         drop(running);
+        println!("killed with {} of {rows} rows", redis.ask(&["LLEN", "events"]).number() - before);
         running = hub.spawn(&file);
     }
     // The last run has something to do too, so that it is up when it is stopped.
