@@ -93,11 +93,19 @@ pub struct Done {
 const MORE_RESULTS: u16 = 8;
 
 impl Done {
-    /// Reads an OK packet, whatever its first byte.
+    /// Reads an OK packet, whatever its first byte, or the EOF packet that ends a stream of the binary log whatever was
+    /// agreed on.
     ///
     /// # Errors
     /// [`hub_plugin_api::ErrorKind::Protocol`].
     pub fn read(payload: &[u8]) -> Result<Self> {
+        if let [0xfe, first, second, low, high] = *payload {
+            return Ok(Self {
+                warnings: u16::from_le_bytes([first, second]),
+                more: u16::from_le_bytes([low, high]) & MORE_RESULTS != 0,
+                ..Self::default()
+            });
+        }
         let read = || {
             let mut reader = Reader(payload.get(1..)?);
             let affected = reader.integer()?;
@@ -231,6 +239,13 @@ mod tests {
         assert_eq!(numbers, [250, 0x201, 0x3_0201, 0x8000_0000_0000_0001]);
         assert_eq!(reader.field(), Some(None));
         assert_eq!(reader.integer(), None);
+    }
+
+    #[test]
+    fn end_of_a_stream_is_no_ok_packet() {
+        let end = Done::read(&[0xfe, 1, 0, 2, 0]).unwrap();
+        assert_eq!(end, Done { warnings: 1, ..Done::default() });
+        assert!(Done::read(&[0xfe, 1, 0, 8, 0]).unwrap().more);
     }
 
     #[test]

@@ -283,6 +283,15 @@ fn stream_starts_at_a_time() {
                 assert_eq!(found, expected, "{which:?}");
             }
             let connection = server.connection().await;
+            // Behind all that is there: where the log ends now.
+            let later = Some(StartAt::Time("2100-01-01T00:00:00+02:00".into()));
+            let plan = connection.plan(&log_request(&server, json!({}), later)).await.unwrap();
+            server.run(&["INSERT INTO t VALUES (6)"]).await;
+            let split = plan.description().splits.pop().unwrap();
+            let mut reader = plan.open(&open_request(&split, None)).await.unwrap();
+            let mut followed = Followed::default();
+            followed.more(&mut *reader, 1).await.unwrap();
+            assert_eq!(followed.lines(), ["insert t 6"], "{which:?}");
             let long_ago = Some(StartAt::Time("2001-01-01T00:00:00Z".into()));
             let refused = connection.plan(&log_request(&server, json!({}), long_ago)).await.err().unwrap();
             assert!(refused.message.contains("does not go back"), "{refused}");
