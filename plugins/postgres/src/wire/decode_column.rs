@@ -7,7 +7,7 @@ use hub_plugin_api::{
     arrow::{
         array::{
             ArrayRef, BooleanArray, BooleanBufferBuilder, Decimal128Array, Decimal256Array,
-            FixedSizeBinaryArray, GenericByteArray, ListArray, NullBufferBuilder, PrimitiveArray,
+            FixedSizeBinaryArray, GenericByteArray, ListArray, PrimitiveArray,
         },
         buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer},
         datatypes::{
@@ -20,6 +20,7 @@ use hub_plugin_api::{
 };
 
 use super::{
+    decode_nulls::Nulls,
     decode_numeric::{self, Numeric},
     input::{Field as Element, Input},
 };
@@ -38,7 +39,7 @@ type Decoded<T> = Result<T, Box<Error>>;
 pub(super) struct ColumnDecoder {
     name: String,
     values: Values,
-    nulls: NullBufferBuilder,
+    nulls: Nulls,
     /// Elements of a list have no mark for infinities.
     is_item: bool,
 }
@@ -150,7 +151,7 @@ impl ColumnDecoder {
                 )));
             }
         };
-        Ok(Self { name: name.to_owned(), values, nulls: NullBufferBuilder::new(0), is_item })
+        Ok(Self { name: name.to_owned(), values, nulls: Nulls::new(), is_item })
     }
 
     pub(super) fn append_null(&mut self) {

@@ -3,6 +3,7 @@
 pub(crate) mod decode;
 mod decode_column;
 pub(crate) mod decode_copy;
+mod decode_nulls;
 mod decode_numeric;
 pub(crate) mod decode_text;
 pub(crate) mod encode;
