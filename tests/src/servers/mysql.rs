@@ -139,6 +139,8 @@ pub(super) fn arguments(home: &Path, port: u16, server_id: u32) -> Vec<String> {
         "--bind-address=127.0.0.1".into(),
         format!("--socket={}", home.join("server.sock").display()),
         format!("--pid-file={}", home.join("server.pid").display()),
+        // A server that starts removes every temporary table from its folder, those of a running one too.
+        format!("--tmpdir={}", home.display()),
         format!("--init-file={}", home.join("init.sql").display()),
         format!("--server-id={server_id}"),
         "--log-bin=binlog".into(),
