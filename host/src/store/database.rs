@@ -2,7 +2,8 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use hub_plugin_api::{Error, ErrorKind, Result};
@@ -30,7 +31,7 @@ impl Store {
         let describe = |error: rusqlite::Error| failed("opened", &error).with_context("file", file.display());
         let mut connection = Connection::open(&file).map_err(describe)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(describe)?;
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(describe)?;
+        use_wal(&connection).map_err(describe)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(describe)?;
         connection.set_prepared_statement_cache_capacity(64);
         migrate(&mut connection, &file)?;
@@ -74,6 +75,23 @@ fn create_private_dir(directory: &Path) -> Result<()> {
             .with_context("directory", directory.display())
             .with_hint(format!("Set `{}` to a directory that can be written", super::HOME_VARIABLE))
     })
+}
+
+/// Of several hubs that make the store at the same moment only one can change its journal, and SQLite itself does not
+/// have the others wait for that.
+fn use_wal(connection: &Connection) -> rusqlite::Result<()> {
+    let until = Instant::now() + BUSY_TIMEOUT;
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error)
+                if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+                    && Instant::now() < until =>
+            {
+                thread::sleep(Duration::from_millis(10));
+            }
+            result => return result,
+        }
+    }
 }
 
 fn migrate(connection: &mut Connection, file: &Path) -> Result<()> {
@@ -120,6 +138,18 @@ pub(super) fn now() -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hubs_that_make_the_store_at_the_same_moment_wait_for_each_other() {
+        for _ in 0..10 {
+            let home = tempfile::tempdir().unwrap();
+            let paths = Paths::below(home.path());
+            thread::scope(|scope| {
+                let opened: Vec<_> = (0..6).map(|_| scope.spawn(|| Store::open(&paths).map(drop))).collect();
+                opened.into_iter().for_each(|one| one.join().unwrap().unwrap());
+            });
+        }
+    }
 
     #[test]
     fn store_of_a_newer_hub_is_refused() {
