@@ -28,7 +28,7 @@ async fn fill(client: &mut MultiplexedConnection) -> BTreeMap<String, String> {
 #[test]
 fn every_string_comes_as_it_is_with_its_time_to_live() {
     run(async {
-        let server = Server::get().database(10);
+        let server = Server::get().database(1);
         let mut client = server.client().await;
         let all = fill(&mut client).await;
         let connection = server.connection().await;
@@ -57,7 +57,7 @@ fn every_string_comes_as_it_is_with_its_time_to_live() {
 #[test]
 fn a_user_who_may_not_read_many_strings_at_once_reads_them_one_by_one() {
     run(async {
-        let server = Server::get().database(11);
+        let server = Server::get().database(2);
         let mut client = server.client().await;
         let all = fill(&mut client).await;
         let rules = ["reset", "on", ">single", "~*", "+@all", "-mget", "-info"];
