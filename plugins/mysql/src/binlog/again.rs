@@ -102,7 +102,7 @@ impl Again {
     /// # Errors
     /// When the server refuses.
     pub async fn prepare(&mut self, follower: &mut Follower, max_wait: Duration) -> Result<bool> {
-        if matches!(self.state, State::None) && !follower.snapshots().is_empty() && follower.is_between() {
+        if matches!(self.state, State::None) && !follower.snapshots().is_empty() && follower.is_located() {
             let making = make(
                 self.settings.clone(),
                 self.context.clone(),

@@ -90,6 +90,8 @@ pub struct Follower {
     moved: bool,
     /// Whether rows came since the last boundary that had to be committed.
     uncommitted: bool,
+    /// Whether the server has said which file it sends: the position's may be that of another server.
+    located: bool,
     /// Where the stream is to stop for a while.
     barrier: Option<Place>,
     last_boundary: Instant,
@@ -126,6 +128,7 @@ impl Follower {
             waiting_since: None,
             moved: false,
             uncommitted: false,
+            located: false,
             barrier: None,
             last_boundary: Instant::now(),
             last_committed_micros: 0,
@@ -155,6 +158,11 @@ impl Follower {
     /// Whether the stream stands between two transactions.
     pub fn is_between(&self) -> bool {
         self.open.is_none()
+    }
+
+    /// Whether the stream stands between two transactions at a known place of this server's log.
+    pub fn is_located(&self) -> bool {
+        self.located && self.is_between()
     }
 
     /// Where the stream is to stop, at the end of the transaction that reaches it.
@@ -222,6 +230,7 @@ impl Follower {
                 let (file, offset) = event::place(head, body)?;
                 self.no_transaction("the file ends")?;
                 (self.position.file, self.position.offset) = (file, offset);
+                self.located = true;
                 self.by_id.clear();
                 self.moved |= head.flags & event::ARTIFICIAL == 0;
             }
