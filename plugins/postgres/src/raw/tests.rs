@@ -225,6 +225,35 @@ fn data_comes_whole_in_whatever_portions_and_sizes() {
 }
 
 #[test]
+fn session_that_nobody_watches_says_good_bye_from_any_thread() {
+    let runtime = Runtime::new().unwrap();
+    let (copy, serving) = runtime.block_on(async {
+        let (settings, serving) = server(|mut peer| async move {
+            peer.welcome().await;
+            peer.answer(&message(b'H', &[1, 0, 0])).await;
+            let data = message(b'd', &[7; 20_000]).repeat(5);
+            peer.say(&[data, message(b'c', b""), message(b'C', b"COPY 5\0"), ready()].concat()).await;
+            assert_eq!(peer.hear().await.0, b'X');
+        })
+        .await;
+        let mut copy = open(&settings).await.unwrap().copy_out("copy", "Could not copy").await.unwrap();
+        let mut found = 0;
+        while more(&mut copy).await.unwrap() {
+            while copy.take().unwrap().is_some() {
+                found += 1;
+            }
+        }
+        assert_eq!(found, 5);
+        (copy, serving)
+    });
+    drop(copy);
+    runtime
+        .block_on(async { tokio::time::timeout(Duration::from_secs(10), serving).await })
+        .unwrap()
+        .unwrap();
+}
+
+#[test]
 fn stream_that_breaks_off_is_an_error_of_its_kind() {
     run(async {
         let data = || message(b'd', b"x");
