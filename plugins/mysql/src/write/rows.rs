@@ -1,8 +1,8 @@
 //! Rows as files and statements.
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, OnceLock},
-    vec,
 };
 
 use bytes::Bytes;
@@ -37,7 +37,7 @@ pub(super) struct BadRow {
 pub(super) struct Lines {
     plan: Vec<ColumnPlan>,
     batches: Vec<RecordBatch>,
-    rows: vec::IntoIter<RowPlace>,
+    rows: VecDeque<RowPlace>,
     scratch: String,
     /// Written out and not sent.
     part: Bytes,
@@ -55,7 +55,7 @@ impl Lines {
         Self {
             plan: plan.to_vec(),
             batches: segment.chunks.iter().map(|chunk| chunk.batch.clone()).collect(),
-            rows: rows.to_vec().into_iter(),
+            rows: rows.iter().copied().collect(),
             scratch: String::new(),
             part: Bytes::new(),
             refused: Arc::clone(refused),
@@ -83,10 +83,10 @@ impl Iterator for Lines {
         if self.part.is_empty() {
             let mut part = String::with_capacity(PART_BYTES + PART_BYTES / 8);
             while part.len() < PART_BYTES {
-                let Some(place) = self.rows.next() else { break };
+                let Some(place) = self.rows.pop_front() else { break };
                 if let Err(bad) = self.put_line(place, &mut part) {
                     self.refused.get_or_init(|| bad);
-                    self.rows = Vec::new().into_iter();
+                    self.rows.clear();
                     return None;
                 }
             }

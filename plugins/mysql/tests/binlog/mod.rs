@@ -116,8 +116,11 @@ impl Followed {
 fn lines(stream: &StreamId, batch: &RecordBatch) -> Vec<String> {
     let view = Changes::of(batch).unwrap();
     let options = FormatOptions::new().with_null("null");
-    let text =
-        |array: &dyn Array, row| ArrayFormatter::try_new(array, &options).unwrap().value(row).to_string();
+    let text = |array: &dyn Array, row| match array.is_null(row) {
+        // Also of a column whose zone the formatter knows by its offset only.
+        true => "null".to_owned(),
+        false => ArrayFormatter::try_new(array, &options).unwrap().value(row).to_string(),
+    };
     let line = |row| {
         let values = view.rows().columns().iter().enumerate().map(|(column, array)| {
             match view.is_unchanged(row, column) {
