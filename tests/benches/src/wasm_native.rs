@@ -1,7 +1,7 @@
 //! The rows of the guest `bench`, as a native plugin yields them. Row `i` holds `4 * i + c`, `0.5 * i + c` and
 //! `value-c-i`.
 
-use std::{fmt::Write, sync::Arc};
+use std::sync::Arc;
 
 use hub_plugin_api::{
     Position, StreamId,
@@ -115,7 +115,7 @@ fn build(schema: &SchemaRef, first: i64, end: i64) -> Result<RecordBatch> {
     let mut whole: Vec<_> = (0..4).map(|_| Int64Builder::with_capacity(length)).collect();
     let mut floats: Vec<_> = (0..2).map(|_| Float64Builder::with_capacity(length)).collect();
     let mut texts: Vec<_> = (0..2).map(|_| StringBuilder::with_capacity(length, length * 16)).collect();
-    let mut text = String::new();
+    let (mut text, mut digits) = (String::new(), itoa::Buffer::new());
     for i in first..end {
         for (c, values) in (0..).zip(&mut whole) {
             values.append_value(4 * i + c);
@@ -125,8 +125,9 @@ fn build(schema: &SchemaRef, first: i64, end: i64) -> Result<RecordBatch> {
         }
         for (c, values) in texts.iter_mut().enumerate() {
             text.clear();
-            // Writing into a text does not fail.
-            let _ = write!(text, "value-{c}-{i}");
+            for part in ["value-", digits.format(c), "-", itoa::Buffer::new().format(i)] {
+                text.push_str(part);
+            }
             values.append_value(&text);
         }
     }
