@@ -1,5 +1,5 @@
 //! End to end with real servers of MySQL and MariaDB.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "what cannot be set up fails its test")]
+#![expect(clippy::unwrap_used, reason = "what cannot be set up fails its test")]
 
 mod binlog_equivalence;
 mod binlog_faults;
