@@ -33,7 +33,11 @@ pub fn soon() -> Value {
 pub fn wait_until(running: &mut Running, what: &str, mut is_so: impl FnMut() -> bool) {
     let started = Instant::now();
     while !is_so() {
-        assert!(!running.has_ended(), "The run ended before {what}: {}", running.log());
+        if running.has_ended() {
+            let out = running.out();
+            let last = out.lines().last().unwrap_or_default();
+            panic!("The run ended before {what}: {last}\n{}", running.log());
+        }
         assert!(started.elapsed() < LIMIT, "Nothing came in a minute: {what}\n{}", running.log());
         thread::sleep(Duration::from_millis(20));
     }
