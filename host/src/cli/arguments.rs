@@ -2,7 +2,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{check, completions, connectors, discover, functions, paths, plugins, preview, run, schema, signal};
+use super::{
+    check, completions, connectors, discover, functions, paths, plugins, preview, run, schema, signal,
+};
 
 /// Moves rows from any database to any other, through connectors that are plugins.
 #[derive(Parser)]
