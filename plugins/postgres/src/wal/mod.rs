@@ -10,6 +10,7 @@ mod names;
 mod options;
 mod pattern;
 mod plan;
+mod position;
 mod publication;
 mod release;
 mod slot;

@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
 use super::{
-    decoder::{StreamPosition, VERSION, Wanted},
+    decoder::Wanted,
     facts::Facts,
     lsn::Lsn,
     names::Names,
     options::{Capture, WalOptions},
+    position::{StreamPosition, VERSION},
     publication,
     slot::{self, NewSlot},
     snapshot::{SnapshotSetup, open_table},

@@ -16,11 +16,12 @@ use tokio::{task::JoinHandle, time};
 
 use super::{
     again::Again,
-    decoder::{Decoder, Step, StreamPosition, Wanted},
+    decoder::{Decoder, Step, Wanted},
     facts::Facts,
     lsn::Lsn,
     message::{self, Envelope, Relation},
     options::WalOptions,
+    position::StreamPosition,
     slot,
     table::TableShape,
 };
