@@ -9,6 +9,7 @@ mod notify;
 mod server;
 mod standby;
 mod tls;
+mod tls_in_the_middle;
 mod type_groups;
 mod types;
 mod versions;

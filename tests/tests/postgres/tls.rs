@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 
 use crate::check_steps::{Steps, at_port, check, cluster, with};
 
-fn statement() -> Value {
+pub(crate) fn statement() -> Value {
     json!({ "statement": "select 1 as one" })
 }
 
 /// A server that takes sessions with TLS only, and the authority of its certificate.
-fn server(hub: &Hub, names: &str, days: i32) -> Option<(PostgresCluster, Authority)> {
+pub(crate) fn server(hub: &Hub, names: &str, days: i32) -> Option<(PostgresCluster, Authority)> {
     let mut cluster = cluster(PostgresRelease::Distribution, &[])?;
     let Some(authority) = Authority::make(&folder(hub, "ours"), "Ours").unwrap() else {
         skip("no openssl");
