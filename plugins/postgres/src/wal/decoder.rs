@@ -1,4 +1,8 @@
 //! From messages to events: transactions are collected into windows, and each window becomes one batch a table.
+//!
+//! A stream that has no changes of its own goes on all the same: the server's keep-alives say how far it has read for us,
+//! a boundary takes that to the destination, and the slot follows what is durable there. So no message need be written
+//! into the WAL for it, which a standby could not do, and which takes a right that a role may lack.
 
 mod hand_over;
 
