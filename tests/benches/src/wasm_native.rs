@@ -1,7 +1,7 @@
 //! The rows of the guest `bench`, as a native plugin yields them. Row `i` holds `4 * i + c`, `0.5 * i + c` and
 //! `value-c-i`.
 
-use std::sync::Arc;
+use std::{fmt::Write, sync::Arc};
 
 use hub_plugin_api::{
     Position, StreamId,
@@ -17,8 +17,10 @@ use hub_plugin_api::{
 /// How the rows come about.
 #[derive(Clone, Copy)]
 pub(crate) enum Rows {
-    /// Every value is made and appended by itself, as a driver hands them over.
+    /// Every value is made and appended by itself, as a driver hands them over; texts by the standard library.
     ValueByValue,
+    /// As [`Rows::ValueByValue`], with the digits of texts by the crate that the guest uses.
+    FastDigits,
     /// One batch is made, and yielded again and again.
     MadeOnce,
 }
@@ -74,10 +76,20 @@ impl Connection for MadeUpConnection {
         Ok(Box::new(SingleSplit::new(request.run, stream.clone(), move |_| {
             let schema = schema_of(&columns());
             let made = match kind {
-                Rows::ValueByValue => None,
-                Rows::MadeOnce => Some(build(&schema, 0, batch_rows)?),
+                Rows::ValueByValue | Rows::FastDigits => None,
+                Rows::MadeOnce => Some(build(&schema, 0, batch_rows, false)?),
             };
-            Ok(batch_reader(stream.clone(), Source { schema, at: 0, end, batch_rows, made }))
+            Ok(batch_reader(
+                stream.clone(),
+                Source {
+                    schema,
+                    at: 0,
+                    end,
+                    batch_rows,
+                    fast_digits: matches!(kind, Rows::FastDigits),
+                    made,
+                },
+            ))
         })))
     }
 }
@@ -87,6 +99,7 @@ struct Source {
     at: i64,
     end: i64,
     batch_rows: i64,
+    fast_digits: bool,
     made: Option<RecordBatch>,
 }
 
@@ -104,13 +117,13 @@ impl BatchSource for Source {
         self.at = end;
         let batch = match &self.made {
             Some(made) => made.clone(),
-            None => build(&self.schema, first, end)?,
+            None => build(&self.schema, first, end, self.fast_digits)?,
         };
         Ok(Some((batch, None)))
     }
 }
 
-fn build(schema: &SchemaRef, first: i64, end: i64) -> Result<RecordBatch> {
+fn build(schema: &SchemaRef, first: i64, end: i64, fast_digits: bool) -> Result<RecordBatch> {
     let length = usize::try_from(end - first).unwrap_or_default();
     let mut whole: Vec<_> = (0..4).map(|_| Int64Builder::with_capacity(length)).collect();
     let mut floats: Vec<_> = (0..2).map(|_| Float64Builder::with_capacity(length)).collect();
@@ -125,8 +138,13 @@ fn build(schema: &SchemaRef, first: i64, end: i64) -> Result<RecordBatch> {
         }
         for (c, values) in texts.iter_mut().enumerate() {
             text.clear();
-            for part in ["value-", digits.format(c), "-", itoa::Buffer::new().format(i)] {
-                text.push_str(part);
+            if fast_digits {
+                for part in ["value-", digits.format(c), "-", itoa::Buffer::new().format(i)] {
+                    text.push_str(part);
+                }
+            } else {
+                // Writing into a text does not fail.
+                let _ = write!(text, "value-{c}-{i}");
             }
             values.append_value(&text);
         }
