@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use hub_plugin_api::json;
+use redis::aio::MultiplexedConnection;
 
 use crate::support::{Server, cluster_ports, follow, open, plan_request, run, skip};
 
@@ -113,10 +114,20 @@ fn every_master_of_a_cluster_is_heard_also_after_a_failover_and_what_was_missed_
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
         let _: Option<String> = redis::cmd("GET").arg(key("short")).query_async(&mut client).await.unwrap();
+        for port in cluster_ports() {
+            let mut node = server.node(port).await;
+            let mut set = redis::cmd("SET");
+            let is_here =
+                set.arg(key("full")).arg("v").arg("EX").arg(600).exec_async(&mut node).await.is_ok();
+            if is_here {
+                throw_out_what_would_expire(&mut node).await;
+            }
+        }
         let read = follow(&mut *reader, PATIENCE).await.unwrap();
         let events: BTreeSet<String> = read.texts("event").into_iter().collect();
         let wanted = [
             "del",
+            "evicted",
             "expire",
             "expired",
             "hset",
@@ -192,4 +203,18 @@ fn every_master_of_a_cluster_is_heard_also_after_a_failover_and_what_was_missed_
             assert_eq!(events, BTreeSet::from(["reconcile"]), "{key}");
         }
     });
+}
+
+/// Has a node be full for a moment.
+async fn throw_out_what_would_expire(node: &mut MultiplexedConnection) {
+    let mut pipeline = redis::pipe();
+    for (name, value) in [
+        ("maxmemory-policy", "volatile-ttl"),
+        ("maxmemory", "1"),
+        ("maxmemory", "0"),
+        ("maxmemory-policy", "noeviction"),
+    ] {
+        pipeline.cmd("CONFIG").arg("SET").arg(name).arg(value).ignore();
+    }
+    pipeline.exec_async(node).await.unwrap();
 }
