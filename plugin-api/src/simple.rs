@@ -1,6 +1,7 @@
 //! For connectors that need less than the full traits: a reader made of batches, a plan made of one split, and a
 //! writer that stores batches with a token.
 
+mod changed;
 mod writer;
 
 use std::{sync::Arc, time::Duration};
@@ -16,6 +17,7 @@ use crate::{
     Position, Reader, Result, Rows, Snapshot, Split, StreamId, StreamSchema, Value,
 };
 
+pub use changed::changed;
 pub use writer::{BatchSink, batch_writer};
 
 /// A source that yields batches, each perhaps with the position behind it.

@@ -16,6 +16,7 @@ use crate::{Context, Error, ErrorKind, HostContext, Level, LogRecord, Metric, Re
 pub struct TestContext {
     secrets: BTreeMap<String, Secret>,
     reserved: Vec<PathBuf>,
+    queries_may_write: bool,
     logs: Mutex<Vec<LogRecord>>,
     metrics: Mutex<Vec<Metric>>,
     state: Mutex<BTreeMap<String, String>>,
@@ -32,6 +33,13 @@ impl TestContext {
     #[must_use]
     pub fn with_secret(mut self, id: impl Into<String>, secret: impl Into<String>) -> Self {
         self.secrets.insert(id.into(), Secret::new(secret));
+        self
+    }
+
+    /// The same context, whose user lets queries change data.
+    #[must_use]
+    pub fn granting_writes(mut self) -> Self {
+        self.queries_may_write = true;
         self
     }
 
@@ -74,6 +82,10 @@ impl HostContext for TestContext {
 
     fn log_level(&self) -> Level {
         Level::Trace
+    }
+
+    fn queries_may_write(&self) -> bool {
+        self.queries_may_write
     }
 
     fn metric(&self, metric: Metric) {

@@ -1,11 +1,11 @@
 //! The servers of the tests, and what stands in for the host.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use connector_mysql::{MariaDb, MySql};
 use hub_plugin_api::{
-    Boundary, Budgets, Config, Connection, Connector, Context, Event, HostContext, Level, LogRecord, Metric,
-    OpenRequest, PlanRequest, Position, Reader, Result, Secret, Spill, Split, StreamSchema, Value,
+    Boundary, Budgets, Config, Connection, Connector, Context, Event, OpenRequest, PlanRequest, Position,
+    Reader, Result, Split, StreamSchema, Value,
     arrow::{array::RecordBatch, compute::concat_batches, datatypes::SchemaRef},
     json,
     testing::TestContext,
@@ -234,52 +234,7 @@ pub fn numbers(reads: &[Read], column: &str) -> Vec<i64> {
         .collect()
 }
 
-/// A host whose user lets queries change data.
-struct Granting(Context);
-
-impl HostContext for Granting {
-    fn log(&self, record: LogRecord) {
-        self.0.host().log(record);
-    }
-
-    fn log_level(&self) -> Level {
-        self.0.host().log_level()
-    }
-
-    fn metric(&self, metric: Metric) {
-        self.0.host().metric(metric);
-    }
-
-    fn secret(&self, id: &str) -> Result<Option<Secret>> {
-        self.0.secret(id)
-    }
-
-    fn state_get(&self, name: &str) -> Result<Option<String>> {
-        self.0.host().state_get(name)
-    }
-
-    fn state_put(&self, name: &str, blob: Option<&str>) -> Result<()> {
-        self.0.host().state_put(name, blob)
-    }
-
-    fn state_list(&self) -> Result<Vec<String>> {
-        self.0.host().state_list()
-    }
-
-    fn spill(&self) -> Result<Spill> {
-        self.0.host().spill()
-    }
-
-    fn reserved_files(&self) -> Vec<PathBuf> {
-        self.0.host().reserved_files()
-    }
-
-    fn queries_may_write(&self) -> bool {
-        true
-    }
-}
-
 /// As [`context`], with the grant.
 pub fn writing_context(password: &str) -> Context {
-    Context::new(Arc::new(Granting(context(password))))
+    Arc::new(TestContext::new().with_secret("password", password).granting_writes()).context()
 }

@@ -1,11 +1,11 @@
 //! The server of the tests, and what stands in for the host.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use connector_postgres::Postgres;
 use hub_plugin_api::{
-    Boundary, Budgets, Config, Connection, Connector, Context, Event, HostContext, Level, LogRecord, Metric,
-    OpenRequest, PlanRequest, Position, Reader, Result, Secret, Spill, Split, StreamSchema, Value,
+    Boundary, Budgets, Config, Connection, Connector, Context, Event, OpenRequest, PlanRequest, Position,
+    Reader, Result, Split, StreamSchema, Value,
     arrow::{array::RecordBatch, compute::concat_batches, datatypes::SchemaRef},
     json,
     testing::TestContext,
@@ -60,8 +60,8 @@ impl Server {
 
     /// A connection whose user lets queries change data.
     pub async fn writing_connection(&self) -> Box<dyn Connection> {
-        let context = Context::new(Arc::new(Granting(self.context())));
-        Postgres.connect(&self.config, &context).await.unwrap()
+        let host = host(self.password.clone()).granting_writes();
+        Postgres.connect(&self.config, &Arc::new(host).context()).await.unwrap()
     }
 }
 
@@ -73,9 +73,11 @@ pub fn run<F: Future>(test: F) -> F::Output {
 }
 
 pub fn context(password: Option<String>) -> Context {
-    let host =
-        password.into_iter().fold(TestContext::new(), |host, secret| host.with_secret("password", secret));
-    Arc::new(host).context()
+    Arc::new(host(password)).context()
+}
+
+fn host(password: Option<String>) -> TestContext {
+    password.into_iter().fold(TestContext::new(), |host, secret| host.with_secret("password", secret))
 }
 
 /// A request to plan a query.
@@ -209,49 +211,4 @@ pub fn numbers(reads: &[Read], column: &str) -> Vec<i64> {
             array.as_primitive::<Int64Type>().values().to_vec()
         })
         .collect()
-}
-
-/// A host whose user lets queries change data.
-struct Granting(Context);
-
-impl HostContext for Granting {
-    fn log(&self, record: LogRecord) {
-        self.0.host().log(record);
-    }
-
-    fn log_level(&self) -> Level {
-        self.0.host().log_level()
-    }
-
-    fn metric(&self, metric: Metric) {
-        self.0.host().metric(metric);
-    }
-
-    fn secret(&self, id: &str) -> Result<Option<Secret>> {
-        self.0.secret(id)
-    }
-
-    fn state_get(&self, name: &str) -> Result<Option<String>> {
-        self.0.host().state_get(name)
-    }
-
-    fn state_put(&self, name: &str, blob: Option<&str>) -> Result<()> {
-        self.0.host().state_put(name, blob)
-    }
-
-    fn state_list(&self) -> Result<Vec<String>> {
-        self.0.host().state_list()
-    }
-
-    fn spill(&self) -> Result<Spill> {
-        self.0.host().spill()
-    }
-
-    fn reserved_files(&self) -> Vec<PathBuf> {
-        self.0.host().reserved_files()
-    }
-
-    fn queries_may_write(&self) -> bool {
-        true
-    }
 }

@@ -1,16 +1,6 @@
 //! A statement that changes data, where the user lets queries do that.
 
-use hub_plugin_api::{
-    Error, ErrorKind, Position, Reader, Result, StreamId,
-    arrow::{
-        array::{ArrayRef, Int64Array, RecordBatch},
-        datatypes::SchemaRef,
-    },
-    async_trait,
-    simple::{BatchSource, batch_reader},
-    types::{Column, LogicalType, schema_of},
-};
-use std::sync::Arc;
+use hub_plugin_api::{Error, ErrorKind, Reader, Result, simple};
 
 use super::Parameters;
 use crate::{
@@ -52,22 +42,5 @@ pub fn change(
     parameters.check(&prepared)?;
     parameters.bind(&mut prepared)?;
     let changed = prepared.raw_execute().map_err(failed)?;
-    let changed: ArrayRef = Arc::new(Int64Array::from(vec![i64::try_from(changed).unwrap_or(i64::MAX)]));
-    let schema = schema_of(&[Column::new("changed", LogicalType::Int64).not_null()]);
-    let batch = RecordBatch::try_new(schema, vec![changed])?;
-    Ok(batch_reader(StreamId::named("change"), Once(batch.schema(), Some(batch))))
-}
-
-/// One batch.
-struct Once(SchemaRef, Option<RecordBatch>);
-
-#[async_trait]
-impl BatchSource for Once {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.0)
-    }
-
-    async fn next_batch(&mut self) -> Result<Option<(RecordBatch, Option<Position>)>> {
-        Ok(self.1.take().map(|batch| (batch, None)))
-    }
+    simple::changed(changed as u64)
 }
