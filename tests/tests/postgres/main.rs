@@ -19,3 +19,4 @@ mod wal_cases;
 mod wal_equivalence;
 mod wal_identity;
 mod wal_servers;
+mod wal_tables;

@@ -148,6 +148,17 @@ pub const PUBLICATION: &str =
 pub const PUBLISHED: &str = "SELECT t.schemaname::text, t.tablename::text \
     FROM pg_catalog.pg_publication_tables t WHERE t.pubname = $1 ORDER BY 1, 2";
 
+/// Of tables that a publication does not send: OID, and whether there still is such a table; whether there is another
+/// one of the name. In: publication; OIDs, schemas and names.
+pub const NO_LONGER_PUBLISHED: &str = "SELECT u.oid, c.oid IS NOT NULL, EXISTS (SELECT 1 FROM pg_catalog.pg_class o \
+    JOIN pg_catalog.pg_namespace m ON m.oid = o.relnamespace \
+    WHERE m.nspname::text = u.schema AND o.relname::text = u.name AND o.oid <> u.oid) \
+    FROM ROWS FROM (pg_catalog.unnest($2::oid[]), pg_catalog.unnest($3::text[]), pg_catalog.unnest($4::text[])) \
+    AS u(oid, schema, name) LEFT JOIN pg_catalog.pg_class c ON c.oid = u.oid \
+    LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+    LEFT JOIN pg_catalog.pg_publication_tables t ON t.pubname = $1 AND t.schemaname = n.nspname \
+    AND t.tablename = c.relname WHERE t.tablename IS NULL";
+
 /// Columns and rows of a published table, from version 15 on. In: publication, schema, table.
 pub const PUBLISHED_PART: &str = "SELECT t.attnames::text[], t.rowfilter \
     FROM pg_catalog.pg_publication_tables t \

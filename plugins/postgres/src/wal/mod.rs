@@ -19,6 +19,7 @@ mod spill;
 mod stream;
 mod table;
 mod tables;
+mod watch;
 mod window;
 
 pub use facts::Facts;

@@ -42,6 +42,9 @@ struct StreamPart {
     from: Lsn,
     /// The tables, by OID.
     tables: BTreeMap<u32, Wanted>,
+    /// How often tables were added since.
+    #[serde(default)]
+    additions: u32,
 }
 
 /// What the split of a table's rows keeps.
@@ -118,7 +121,7 @@ impl Planner<'_> {
         if !self.request.peek {
             self.held = export(self.settings, self.context, &self.options).await?;
         }
-        let splits = self.table_splits(&captured)?;
+        let splits = self.table_splits(&captured, 0)?;
         Ok(PlanDescription {
             splits,
             snapshot: if self.request.peek || again { Snapshot::New } else { Snapshot::Same },
@@ -176,9 +179,11 @@ impl Planner<'_> {
             }
             _ => from,
         };
-        let splits = if self.options.capture.snapshot() { self.table_splits(&captured)? } else { Vec::new() };
+        let splits =
+            if self.options.capture.snapshot() { self.table_splits(&captured, 0)? } else { Vec::new() };
         let tables = wanted(&captured, from);
-        self.description(splits, StreamPart { slot, publication, from, tables }, Snapshot::Same)
+        let part = StreamPart { slot, publication, from, tables, additions: 0 };
+        self.description(splits, part, Snapshot::Same)
     }
 
     /// The plan of the generation, gone on with: tables that are named now and were not then are added.
@@ -202,11 +207,16 @@ impl Planner<'_> {
             let tables: Vec<_> = new.iter().map(|one| one.table.clone()).collect();
             publication::add(&self.session, &self.facts, &part.publication, &tables).await?;
         }
-        if let Some(gone) = part.tables.iter().find(|(oid, _)| !captured.iter().any(|one| one.oid == **oid)) {
-            let message = format!(
-                "Table `{}.{}` is no longer captured: its changes from now on are left out",
-                gone.1.schema, gone.1.name
-            );
+        for gone in part.tables.iter().filter(|(oid, _)| !captured.iter().any(|one| one.oid == **oid)) {
+            let (schema, name) = (&gone.1.schema, &gone.1.name);
+            let message = if new.iter().any(|one| (&one.table.0, &one.table.1) == (schema, name)) {
+                format!(
+                    "Table `{schema}.{name}` was dropped and made anew: its rows are read like those of a table that is \
+                     added, and what only the old one had stays at the destination"
+                )
+            } else {
+                format!("Table `{schema}.{name}` is no longer captured: its changes from now on are left out")
+            };
             self.context.log(Level::Warn, "postgres", message);
         }
         part.tables.retain(|oid, _| captured.iter().any(|one| one.oid == *oid));
@@ -218,8 +228,9 @@ impl Planner<'_> {
         splits.retain(is_captured);
         let ids: Vec<_> = splits.iter().map(|split| split.id.clone()).collect();
         splits.iter_mut().for_each(|split| split.after.retain(|id| ids.contains(id)));
-        if self.options.capture.snapshot() {
-            splits.extend(self.table_splits(&new)?);
+        if self.options.capture.snapshot() && !new.is_empty() {
+            part.additions += 1;
+            splits.extend(self.table_splits(&new, part.additions)?);
         }
         part.tables.extend(wanted(&new, part.from));
         self.description(splits, part, Snapshot::New)
@@ -254,7 +265,13 @@ impl Planner<'_> {
         })
     }
 
-    fn table_splits(&self, captured: &[Captured]) -> Result<Vec<Split>> {
+    /// Splits of the rows of tables. `addition`: the how-manieth time that tables are added to a stream that was begun
+    /// without them, as a table may have been read before, left out and added again, or dropped and made anew.
+    fn table_splits(&self, captured: &[Captured], addition: u32) -> Result<Vec<Split>> {
+        let run = match addition {
+            0 => self.request.run.to_string(),
+            addition => format!("{}.{addition}", self.request.run),
+        };
         let id = |one: &Captured| {
             let (schema, name) = &one.table;
             // A dot inside a name must not make two tables one.
@@ -263,7 +280,7 @@ impl Planner<'_> {
             } else {
                 format!("{schema}.{name}")
             };
-            format!("snapshot-{}-{id}", self.request.run)
+            format!("snapshot-{run}-{id}")
         };
         let split = |one: &Captured| {
             let (schema, name) = &one.table;

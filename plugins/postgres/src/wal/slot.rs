@@ -166,9 +166,18 @@ fn in_use(name: &str, process: Option<i32>) -> Error {
     )
 }
 
-/// Says what to do about an error of starting a stream.
+/// Says what to do about an error of a stream, at its start or in its course.
 pub fn refine(name: &str, error: Error) -> Error {
     match error.code.as_deref() {
+        Some("42704") if error.source.as_deref().is_some_and(|text| text.contains("publication")) => error.with_hint(
+            "The server needs the publication as it was when the changes were made, so one that is made anew does not \
+             help: read everything again with `--from-scratch`",
+        ),
+        Some("22021") => error.with_hint(
+            "The source's database has the encoding `SQL_ASCII`, which takes any bytes for text, and these are no \
+             UTF-8: they cannot be carried. Leave the table out with `exclude`, or its column out with a column list of \
+             a publication of your own, and read everything again with `--from-scratch`",
+        ),
         Some("55006") => Error { code: error.code, source: error.source, ..in_use(name, None) },
         Some("42704") if error.source.as_deref().is_some_and(|text| text.contains("replication slot")) => {
             Error { code: error.code, source: error.source, ..gone(name) }

@@ -24,6 +24,7 @@ use super::{
     position::StreamPosition,
     slot,
     table::TableShape,
+    watch::Watch,
 };
 use crate::{
     config::Settings,
@@ -71,6 +72,7 @@ impl Progress {
 }
 
 struct StreamReader {
+    slot: String,
     copy: CopyBoth,
     sender: CopySender,
     /// For the catalog.
@@ -80,6 +82,7 @@ struct StreamReader {
     /// Boundaries that are not acknowledged yet.
     boundaries: VecDeque<(u64, Lsn)>,
     again: Again,
+    watch: Watch,
     telling: JoinHandle<()>,
 }
 
@@ -107,7 +110,7 @@ pub async fn open_stream(
         facts.version,
     );
     let copy = raw
-        .copy_both(&start, "Could not start the stream of changes")
+        .copy_both(&start, "Could not read the stream of changes")
         .await
         .map_err(|error| slot::refine(&setup.slot, error))?;
     let lsn = setup.at.lsn;
@@ -118,7 +121,9 @@ pub async fn open_stream(
     let every = facts.sender_timeout.map_or(STATUS_EVERY, |most| (most / 4).min(STATUS_EVERY));
     let telling = tokio::spawn(tell(sender.clone(), Arc::clone(&progress), every));
     let again = Again::new(settings, context, &setup, facts);
+    let watch = Watch::new(context, &setup.publication, &setup.wanted);
     Ok(Box::new(StreamReader {
+        slot: setup.slot,
         copy,
         sender,
         session,
@@ -126,6 +131,7 @@ pub async fn open_stream(
         progress,
         boundaries: VecDeque::new(),
         again,
+        watch,
         telling,
     }))
 }
@@ -221,6 +227,9 @@ impl Reader for StreamReader {
             if Instant::now() >= deadline {
                 return Ok(Event::Idle);
             }
+            if self.watch.is_due() {
+                self.watch.look(&self.session).await?;
+            }
             if self.again.is_reading() {
                 if !self.again.read(&mut self.decoder, &self.session, max_wait).await? {
                     return Ok(Event::Idle);
@@ -258,7 +267,7 @@ impl Reader for StreamReader {
                 Ok(Ok(false)) => {
                     return Err(Error::new(ErrorKind::Unavailable, "The server ended the stream of changes"));
                 }
-                Ok(Err(error)) => return Err(error),
+                Ok(Err(error)) => return Err(slot::refine(&self.slot, error)),
                 Err(_) if self.decoder.patience() == Some(Duration::ZERO) => {
                     self.decoder.hand_over(&self.session).await?;
                 }

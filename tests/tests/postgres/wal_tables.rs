@@ -1,0 +1,77 @@
+//! By WAL: tables that are left out, added again, dropped, made anew, or taken out of their publication.
+
+use hub_tests::{Database, Hub, skip};
+use serde_json::json;
+
+use crate::wal::{content, destination, soon, source, wait_until};
+
+#[test]
+fn a_table_that_was_left_out_for_a_while_is_read_again_when_it_is_added() {
+    let Some(from) = Database::create("wal_out_from") else { return skip("no PostgreSQL") };
+    let Some(to) = Database::create("wal_out_to") else { return skip("no PostgreSQL") };
+    from.execute("create table a (id int primary key); create table b (id int primary key, n int)");
+    from.execute("insert into a values (1); insert into b values (1, 1)");
+    let hub = Hub::new();
+    let pipeline = |tables: &[&str]| {
+        hub.pipeline("out", &source(&from, json!({ "tables": tables })), &destination(&to), &soon())
+    };
+    let mut running = hub.spawn(&pipeline(&["a", "b"]));
+    wait_until(&mut running, "both", || to.count("a") == 1 && to.count("b") == 1);
+    running.stop();
+    for round in 2..4 {
+        let mut running = hub.spawn(&pipeline(&["a"]));
+        from.execute(&format!("insert into b values ({round}, 0); update b set n = {round}"));
+        from.execute(&format!("insert into a values ({round})"));
+        wait_until(&mut running, "the one", || to.count("a") == round);
+        running.stop();
+        let mut running = hub.spawn(&pipeline(&["a", "b"]));
+        wait_until(&mut running, "the other", || content(&from, "b") == content(&to, "b"));
+        running.stop();
+    }
+}
+
+#[test]
+fn a_table_that_is_made_anew_stops_the_stream_and_is_read_by_the_next_run() {
+    let Some(from) = Database::create("wal_anew_from") else { return skip("no PostgreSQL") };
+    let Some(to) = Database::create("wal_anew_to") else { return skip("no PostgreSQL") };
+    from.execute("create table a (id int primary key); create table b (id int primary key, v text)");
+    from.execute("insert into a values (1); insert into b values (1, 'old')");
+    let hub = Hub::new();
+    let file = hub.pipeline("anew", &source(&from, json!({})), &destination(&to), &soon());
+    let mut running = hub.spawn(&file);
+    wait_until(&mut running, "the snapshot", || to.count("a") == 1 && to.count("b") == 1);
+    from.execute("drop table b; create table b (id int primary key, v text); insert into b values (2, 'new')");
+    let run = running.wait();
+    assert!(!run.status.success(), "{}", run.stdout);
+    let said = run.stderr;
+    assert!(said.contains("`public.b` was dropped and made anew") && said.contains("Run again"), "{said}");
+    // Its OID is another one, its name is not.
+    let mut running = hub.spawn(&file);
+    wait_until(&mut running, "the new table", || to.count("b") == 2);
+    from.execute("insert into b values (3, 'newer'); insert into a values (2)");
+    wait_until(&mut running, "its changes", || to.count("b") == 3 && to.count("a") == 2);
+    let log = running.stop().stderr;
+    assert!(log.contains("what only the old one had stays"), "{log}");
+    assert_eq!(content(&to, "b").into_iter().flatten().collect::<Vec<_>>(), ["(1,old)", "(2,new)", "(3,newer)"]);
+}
+
+#[test]
+fn a_table_that_is_taken_out_of_its_publication_stops_the_stream() {
+    let Some(from) = Database::create("wal_taken_from") else { return skip("no PostgreSQL") };
+    let Some(to) = Database::create("wal_taken_to") else { return skip("no PostgreSQL") };
+    from.execute("create table a (id int primary key); create table b (id int primary key)");
+    from.execute("insert into a values (1); insert into b values (1); create publication p for table a, b");
+    let hub = Hub::new();
+    let options = json!({ "publication": "p" });
+    let mut more = soon();
+    more["retry"] = json!({ "attempts": 1 });
+    let file = hub.pipeline("taken", &source(&from, options), &destination(&to), &more);
+    let mut running = hub.spawn(&file);
+    wait_until(&mut running, "the snapshot", || to.count("a") == 1 && to.count("b") == 1);
+    from.execute("alter publication p drop table b; insert into b values (2); insert into a values (2)");
+    wait_until(&mut running, "the table that is left", || to.count("a") == 2);
+    let run = running.wait();
+    assert!(!run.status.success(), "{}", run.stdout);
+    let said = run.stderr;
+    assert!(said.contains("`p` does not have table `public.b`") && said.contains("read it again"), "{said}");
+}
