@@ -32,6 +32,10 @@ pub struct TableColumn {
     pub key_length: u32,
     /// The server computes its values.
     pub generated: bool,
+    /// Its default, as the server writes it.
+    pub default: Option<String>,
+    /// The server computes its default, or counts it up.
+    pub computed_default: bool,
 }
 
 impl TableColumn {
@@ -105,6 +109,7 @@ fn columns_of(answer: &TextRows) -> Vec<TableColumn> {
     let column = |row| {
         let text = |name| answer.get(row, name).unwrap_or_default().to_owned();
         let number = |name| answer.get(row, name)?.parse::<u32>().ok();
+        let extra = text("extra").to_ascii_uppercase();
         TableColumn {
             schema: text("schema"),
             table: text("table"),
@@ -114,7 +119,9 @@ fn columns_of(answer: &TextRows) -> Vec<TableColumn> {
             collation: answer.get(row, "collation").map(str::to_owned),
             key: number("place").and_then(|place| place.checked_sub(1)),
             key_length: number("key_length").unwrap_or_default(),
-            generated: text("extra").to_ascii_uppercase().contains(" GENERATED"),
+            generated: extra.contains(" GENERATED"),
+            default: answer.get(row, "default").map(str::to_owned),
+            computed_default: extra.contains("DEFAULT_GENERATED") || extra.contains("AUTO_INCREMENT"),
         }
     };
     (0..answer.rows.len()).map(column).collect()

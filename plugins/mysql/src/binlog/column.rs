@@ -3,13 +3,14 @@
 mod bytes;
 mod values;
 
-use std::fmt::Display;
+use std::{fmt::Display, sync::Arc};
 
 use hub_plugin_api::{
     Error, ErrorKind, Result,
     arrow::{
-        array::{ArrayRef, NullBufferBuilder},
-        datatypes::DataType,
+        array::{Array, ArrayRef, BooleanArray, BooleanBufferBuilder, NullBufferBuilder, Scalar},
+        compute::kernels::zip::zip,
+        datatypes::{DataType, FieldRef},
     },
 };
 
@@ -20,7 +21,8 @@ use self::{
 use super::{
     charset::Charset,
     cursor::{big, little},
-    decimal,
+    decimal, default,
+    definition::ColumnDefinition,
     storage::{Family, Storage},
     temporal::{self, ZeroDate},
 };
@@ -49,6 +51,10 @@ pub struct ColumnBuilder {
     zero_dates: ZeroDates,
     values: Values,
     nulls: NullBufferBuilder,
+    /// The value of rows that leave the column out, once there was one that is not null.
+    default: Option<ArrayRef>,
+    /// These rows.
+    defaulted: Vec<usize>,
 }
 
 /// Why a value cannot be carried.
@@ -80,7 +86,8 @@ impl ColumnBuilder {
         let values = Values::of(data_type)
             .ok_or_else(|| Error::internal(format!("Column `{name}`: {data_type} is not built")))?;
         let (name, nulls) = (name.to_owned(), NullBufferBuilder::new(0));
-        Ok(Self { name, storage, decoding, zero_dates, values, nulls })
+        let (default, defaulted) = (None, Vec::new());
+        Ok(Self { name, storage, decoding, zero_dates, values, nulls, default, defaulted })
     }
 
     /// The column's name.
@@ -110,6 +117,22 @@ impl ColumnBuilder {
             }
             Err(wrong) => Err(self.refuse(wrong)),
         }
+    }
+
+    /// Adds the default of a column that an inserted row leaves out; answers how many bytes it has at most.
+    ///
+    /// # Errors
+    /// As [`default::value`].
+    pub fn append_default(&mut self, declaration: &ColumnDefinition, field: &FieldRef) -> Result<usize> {
+        if self.default.is_none() {
+            self.default = default::value(declaration, field, self.zero_dates)?;
+        }
+        let bytes = self.default.as_ref().map(Array::get_buffer_memory_size);
+        if bytes.is_some() {
+            self.defaulted.push(self.nulls.len());
+        }
+        self.append_null();
+        Ok(bytes.unwrap_or_default())
     }
 
     /// Adds a text that is decoded already.
@@ -229,7 +252,14 @@ impl ColumnBuilder {
     /// [`ErrorKind::InvalidData`] with the column's name when a text is not UTF-8.
     pub fn finish(&mut self) -> Result<ArrayRef> {
         let nulls = self.nulls.finish();
-        self.values.finish(nulls).map_err(|wrong| self.refuse(wrong))
+        let array = self.values.finish(nulls).map_err(|wrong| self.refuse(wrong))?;
+        let Some(default) = self.default.as_ref().filter(|_| !self.defaulted.is_empty()) else {
+            return Ok(array);
+        };
+        let mut mask = BooleanBufferBuilder::new(array.len());
+        mask.append_n(array.len(), false);
+        self.defaulted.drain(..).for_each(|row| mask.set_bit(row, true));
+        Ok(zip(&BooleanArray::new(mask.finish(), None), &Scalar::new(Arc::clone(default)), &array)?)
     }
 }
 

@@ -6,22 +6,34 @@
 
 mod alter;
 mod column;
+mod constant;
 mod parser;
 
 use super::{
+    default::ColumnDefault,
     definition::TableDefinition,
+    event::Query,
     history::History,
-    lexer::{Token, tokens},
+    lexer::{Quotes, Token, tokens},
 };
 
 /// New declarations: database, table, and what it is now; none for one that went or that is not known any more.
 pub type Changes = Vec<(String, String, Option<TableDefinition>)>;
 
-/// What a statement that was run in `database` changes.
-pub fn changes(text: &str, database: &str, history: &History) -> Changes {
-    let tokens = tokens(text);
-    let mut parser = Parser { rest: &tokens, database };
+/// What a statement changes.
+pub fn changes(query: &Query, history: &History) -> Changes {
+    let tokens = tokens(&query.text, query.quotes);
+    let mut parser = Parser { rest: &tokens, database: &query.database };
     parser.statement(history)
+}
+
+/// A default as a catalog writes it.
+pub fn constant(text: &str) -> ColumnDefault {
+    let tokens = tokens(text, Quotes::default());
+    let mut parser = Parser { rest: &tokens, database: "" };
+    let default = parser.constant();
+    // Anything behind a constant makes an expression of it.
+    if parser.rest.is_empty() { default } else { ColumnDefault::Unknown }
 }
 
 struct Parser<'a> {
@@ -167,12 +179,17 @@ mod tests {
     use super::*;
     use crate::binlog::definition::{ColumnDefinition, Definitions};
 
+    fn changes_of(statement: &str, history: &History) -> Changes {
+        let query = Query { database: "shop".into(), quotes: Quotes::default(), text: statement.into() };
+        changes(&query, history)
+    }
+
     fn history(statements: &[&str]) -> History {
         let context: Context = std::sync::Arc::new(TestContext::new()).context();
         History::begin(&context, 1, Definitions::new()).unwrap();
         let mut history = History::open(&context, 1, 0).unwrap();
         for (number, statement) in (1..).zip(statements) {
-            let changes = changes(statement, "shop", &history);
+            let changes = changes_of(statement, &history);
             history.change(number, changes).unwrap();
         }
         history
@@ -204,6 +221,36 @@ mod tests {
                 "price decimal(10,2) utf8mb4 not null",
                 "kind enum('x','it''s') utf8mb4",
                 "d double utf8mb4",
+            ]
+        );
+    }
+
+    #[test]
+    fn defaults_are_followed() {
+        let history = history(&[
+            "CREATE TABLE t (a int AUTO_INCREMENT PRIMARY KEY, b int DEFAULT -5 COMMENT 'DEFAULT 7', c varchar(9) NOT NULL \
+            DEFAULT 'x', d datetime DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP, e int DEFAULT (1 + 2) NOT NULL, \
+            f int AS (b + 1) STORED, g timestamp, h timestamp NULL, i text, j serial, k date)",
+            "ALTER TABLE t ALTER COLUMN b SET DEFAULT 6, ALTER c DROP DEFAULT, ALTER INDEX i INVISIBLE, \
+            MODIFY k date DEFAULT '2020-01-02' NOT NULL AFTER a",
+        ]);
+        let columns = &history.table("shop", "t").unwrap().columns;
+        let defaults: Vec<_> = columns.iter().map(|one| (one.name.as_str(), &one.default)).collect();
+        let text = |text: &str| ColumnDefault::Text(text.into());
+        assert_eq!(
+            defaults,
+            [
+                ("a", &ColumnDefault::Unknown),
+                ("k", &text("2020-01-02")),
+                ("b", &text("6")),
+                ("c", &ColumnDefault::Undeclared),
+                ("d", &ColumnDefault::Unknown),
+                ("e", &ColumnDefault::Unknown),
+                ("f", &ColumnDefault::Unknown),
+                ("g", &ColumnDefault::Unknown),
+                ("h", &ColumnDefault::Undeclared),
+                ("i", &ColumnDefault::Undeclared),
+                ("j", &ColumnDefault::Unknown),
             ]
         );
     }
@@ -256,7 +303,7 @@ mod tests {
         History::begin(&context, 1, Definitions::new()).unwrap();
         let mut history = History::open(&context, 1, 0).unwrap();
         for (number, statement) in [(1, "create table t (a int)"), (2, "alter table t add b int")] {
-            let changes = changes(statement, "shop", &history);
+            let changes = changes_of(statement, &history);
             history.change(number, changes).unwrap();
         }
         assert_eq!(columns(&History::open(&context, 1, 2).unwrap(), "t").len(), 2);

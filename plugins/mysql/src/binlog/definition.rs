@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hub_plugin_api::Result;
 use serde::{Deserialize, Serialize};
 
-use super::{filter::TableFilter, server::LogServer};
+use super::{default::ColumnDefault, filter::TableFilter, server::LogServer};
 use crate::{catalog::TableColumn, flavor::Vendor, sql};
 
 /// A table as it is declared.
@@ -31,6 +31,9 @@ pub struct ColumnDefinition {
     /// Its place in the primary key, from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<u32>,
+    /// What a row gets that leaves it out.
+    #[serde(default, skip_serializing_if = "ColumnDefault::is_unknown")]
+    pub default: ColumnDefault,
 }
 
 fn yes() -> bool {
@@ -38,7 +41,7 @@ fn yes() -> bool {
 }
 
 impl ColumnDefinition {
-    fn of(column: &TableColumn) -> Self {
+    fn of(column: &TableColumn, vendor: Vendor) -> Self {
         // A collation is called after its character set.
         let charset = column.collation.as_ref().map(|name| name.split('_').next().unwrap_or(name).to_owned());
         Self {
@@ -47,6 +50,7 @@ impl ColumnDefinition {
             nullable: column.nullable,
             charset,
             key: column.key,
+            default: ColumnDefault::of(column, vendor),
         }
     }
 }
@@ -98,7 +102,7 @@ pub async fn look_up(server: &mut LogServer, tables: &TableNames) -> Result<Defi
         for column in server.table_columns(part).await? {
             let database = definitions.entry(column.schema.clone()).or_default();
             let table = database.entry(column.table.clone()).or_default();
-            table.columns.push(ColumnDefinition::of(&column));
+            table.columns.push(ColumnDefinition::of(&column, server.vendor()));
         }
     }
     if server.vendor() == Vendor::MariaDb {

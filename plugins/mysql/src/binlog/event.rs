@@ -12,6 +12,7 @@ use mysql_async::binlog::{BinlogVersion, events as driver};
 use super::{
     cursor::{Cursor, big, malformed, truncated},
     gtid::{MariaDbGtid, Source},
+    lexer::Quotes,
 };
 
 /// Bytes of an event's head.
@@ -136,6 +137,8 @@ pub fn split(event: &[u8]) -> Result<(Head, &[u8])> {
 pub struct Query {
     /// The database that was in use.
     pub database: String,
+    /// How its session read quotes.
+    pub quotes: Quotes,
     /// The statement.
     pub text: String,
 }
@@ -151,12 +154,27 @@ impl Query {
         let database = usize::from(cursor.u8()?);
         cursor.u16()?;
         let variables = cursor.u16()?.into();
-        cursor.take(variables)?;
+        let quotes = quotes(cursor.take(variables)?);
         let database = String::from_utf8_lossy(cursor.take(database)?).into_owned();
         cursor.u8()?;
         let text = if packed { unpack(cursor.0)? } else { cursor.0.to_vec() };
-        Ok(Self { database, text: String::from_utf8_lossy(&text).into_owned() })
+        Ok(Self { database, quotes, text: String::from_utf8_lossy(&text).into_owned() })
     }
+}
+
+/// What a session's `sql_mode`, the second of a statement's variables, says of quotes.
+fn quotes(variables: &[u8]) -> Quotes {
+    const FLAGS: u8 = 0;
+    const SQL_MODE: u8 = 1;
+    let rest = match variables {
+        [FLAGS, _, _, _, _, rest @ ..] => rest,
+        all => all,
+    };
+    let mode = match rest {
+        [SQL_MODE, mode @ ..] => mode.first_chunk().map_or(0, |mode| u64::from_le_bytes(*mode)),
+        _ => 0,
+    };
+    Quotes { names: mode & 1 << 2 != 0, no_escapes: mode & 1 << 20 != 0 }
 }
 
 /// What starts a transaction.
@@ -374,10 +392,16 @@ mod tests {
     #[test]
     fn query_knows_its_database_packed_or_not() {
         let mut body = vec![0; 8];
-        body.extend_from_slice(&[4, 0, 0, 2, 0, 9, 9]);
+        // No flags; ANSI_QUOTES.
+        body.extend_from_slice(&[4, 0, 0, 14, 0]);
+        body.extend_from_slice(&[0, 0, 0, 0, 0, 1, 4, 0, 0, 0, 0, 0, 0, 0]);
         body.extend_from_slice(b"shop\0");
         let plain = [&body[..], b"BEGIN"].concat();
-        let expected = Query { database: "shop".into(), text: "BEGIN".into() };
+        let expected = Query {
+            database: "shop".into(),
+            quotes: Quotes { names: true, no_escapes: false },
+            text: "BEGIN".into(),
+        };
         assert_eq!(Query::parse(&plain, false).unwrap(), expected);
         let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
         zlib.write_all(b"BEGIN").unwrap();

@@ -302,7 +302,7 @@ impl Follower {
 
     fn query(&mut self, head: Head, query: &Query) -> Result<()> {
         let open = self.open(head);
-        match statement::read(&query.text) {
+        match statement::read(&query.text, query.quotes) {
             Statement::Begin => open.begun = true,
             Statement::Commit => self.end(head)?,
             Statement::Rollback => {
@@ -347,7 +347,7 @@ impl Follower {
 
     /// Follows what a statement does to declarations of tables.
     fn declare(&mut self, query: &Query) -> Result<()> {
-        let mut changes = ddl::changes(&query.text, &query.database, &self.history);
+        let mut changes = ddl::changes(query, &self.history);
         changes.retain(|(database, table, _)| {
             self.wishes.filter.matches(database, table) || self.history.table(database, table).is_some()
         });

@@ -25,8 +25,17 @@ impl Token {
     }
 }
 
+/// How a session reads quotes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quotes {
+    /// Double quotes hold names (ANSI_QUOTES).
+    pub names: bool,
+    /// A backslash is nothing special (NO_BACKSLASH_ESCAPES).
+    pub no_escapes: bool,
+}
+
 /// All words of a statement. Comments are left out, but what the servers run of them (`/*!50000 … */`) is not.
-pub fn tokens(text: &str) -> Vec<Token> {
+pub fn tokens(text: &str, quotes: Quotes) -> Vec<Token> {
     let mut tokens = Vec::new();
     let mut rest = text;
     loop {
@@ -45,8 +54,9 @@ pub fn tokens(text: &str) -> Vec<Token> {
         {
             rest = rest.find('\n').map_or("", |end| &rest[end + 1..]);
         } else if matches!(first, '`' | '\'' | '"') {
-            let (inner, behind) = quoted(&rest[1..], first);
-            tokens.push(if first == '`' { Token::Name(inner) } else { Token::Text(inner) });
+            let is_name = first == '`' || first == '"' && quotes.names;
+            let (inner, behind) = quoted(&rest[1..], first, !is_name && !quotes.no_escapes);
+            tokens.push(if is_name { Token::Name(inner) } else { Token::Text(inner) });
             rest = behind;
         } else if is_word(first) {
             let end = rest.find(|one: char| !is_word(one)).unwrap_or(rest.len());
@@ -64,11 +74,11 @@ fn is_word(one: char) -> bool {
 }
 
 /// What stands up to the closing quote, and what comes behind it.
-fn quoted(text: &str, quote: char) -> (String, &str) {
+fn quoted(text: &str, quote: char, escapes: bool) -> (String, &str) {
     let mut inner = String::new();
     let mut characters = text.char_indices().peekable();
     while let Some((place, one)) = characters.next() {
-        if one == '\\' && quote != '`' {
+        if one == '\\' && escapes {
             match characters.next() {
                 Some((_, 'n')) => inner.push('\n'),
                 Some((_, 't')) => inner.push('\t'),
@@ -97,7 +107,8 @@ mod tests {
         let word = |text: &str| Token::Word(text.into());
         assert_eq!(
             tokens(
-                "ALTER /* no */ TABLE `a``b`.c -- end\n ADD x ENUM('it''s', \"b\\\"c\") /*!50000 NOT NULL */;"
+                "ALTER /* no */ TABLE `a``b`.c -- end\n ADD x ENUM('it''s', \"b\\\"c\") /*!50000 NOT NULL */;",
+                Quotes::default()
             ),
             [
                 word("ALTER"),
@@ -118,7 +129,16 @@ mod tests {
                 Token::Mark(';'),
             ]
         );
-        assert_eq!(tokens("'open"), [Token::Text("open".into())]);
-        assert!(tokens("/* open").is_empty());
+        assert_eq!(tokens("'open", Quotes::default()), [Token::Text("open".into())]);
+        assert!(tokens("/* open", Quotes::default()).is_empty());
+    }
+
+    #[test]
+    fn quotes_are_read_as_their_session_did() {
+        let text = r#""a\n" 'b\n'"#;
+        let of = |names, no_escapes| tokens(text, Quotes { names, no_escapes });
+        assert_eq!(of(false, false), [Token::Text("a\n".into()), Token::Text("b\n".into())]);
+        assert_eq!(of(true, false), [Token::Name("a\\n".into()), Token::Text("b\n".into())]);
+        assert_eq!(of(false, true), [Token::Text("a\\n".into()), Token::Text("b\\n".into())]);
     }
 }

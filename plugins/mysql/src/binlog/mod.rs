@@ -6,6 +6,7 @@ mod column;
 mod cursor;
 mod ddl;
 mod decimal;
+mod default;
 mod definition;
 mod dump;
 mod event;

@@ -159,6 +159,9 @@ impl Plan for LogPlan {
         if request.split.id.starts_with(SNAPSHOT) {
             return self.open_snapshot(request).await;
         }
+        if let Some(snapshot) = self.snapshot.lock().await.take() {
+            snapshot.end();
+        }
         let position = match &request.position {
             Some(position) => LogPosition::of(position)?,
             None => {

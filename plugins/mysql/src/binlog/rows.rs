@@ -38,6 +38,17 @@ enum Cell<'a> {
     Differences(&'a [u8]),
 }
 
+/// What the values are that are not in a row's image.
+#[derive(Clone, Copy, Debug)]
+enum Rest<'a> {
+    /// The defaults of their columns.
+    Defaults,
+    /// As in the image before it, where they did not change.
+    AsBefore(&'a [Cell<'a>]),
+    /// Nobody says.
+    Unsaid,
+}
+
 /// What holds for all rows of an event.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
@@ -172,12 +183,11 @@ impl ChangedRows {
                 }
                 Op::Delete => {
                     self.image(first, &mut cursor, &mut after, moment.max_value_bytes)?;
-                    self.put(&after, None)?;
+                    self.put(&after, Rest::Unsaid)?;
                 }
                 _ => {
                     self.image(first, &mut cursor, &mut after, moment.max_value_bytes)?;
-                    self.check_inserted(&after)?;
-                    self.put(&after, None)?;
+                    self.put(&after, Rest::Defaults)?;
                 }
             }
             *numbers += 1;
@@ -231,24 +241,13 @@ impl ChangedRows {
             .with_hint("Raise `max_value_bytes`, or leave the table out of `tables`")
     }
 
-    /// An inserted row without one of its values got a default that the log does not tell.
-    fn check_inserted(&self, cells: &[Cell<'_>]) -> Result<()> {
-        let Some(place) = cells.iter().position(|cell| *cell == Cell::Absent) else { return Ok(()) };
-        let message = format!(
-            "The log of an inserted row of table `{}` leaves out column `{}`",
-            self.shape.stream, self.shape.columns[place].name
-        );
-        Err(Error::new(ErrorKind::Unsupported, message)
-            .with_hint("Inserts are logged whole with `SET GLOBAL binlog_row_image = 'FULL'` (or NOBLOB)"))
-    }
-
     fn update(&mut self, before: &[Cell<'_>], after: &[Cell<'_>], whole_before: bool) -> Result<()> {
         let key_moved = self
             .shape
             .key
             .iter()
             .any(|place| !matches!(after[*place], Cell::Absent) && after[*place] != before[*place]);
-        self.put(after, Some(before))?;
+        self.put(after, Rest::AsBefore(before))?;
         if key_moved || whole_before {
             // The row of this update is in `row` already, but not yet in `ops`.
             self.before.fill(self.ops.len());
@@ -264,8 +263,12 @@ impl ChangedRows {
         Ok(())
     }
 
-    /// Adds a row. What is not in its image is taken from the image before it, where the value did not change.
-    fn put(&mut self, cells: &[Cell<'_>], before: Option<&[Cell<'_>]>) -> Result<()> {
+    /// Adds a row.
+    fn put(&mut self, cells: &[Cell<'_>], rest: Rest<'_>) -> Result<()> {
+        let before = match rest {
+            Rest::AsBefore(before) => Some(before),
+            Rest::Defaults | Rest::Unsaid => None,
+        };
         let mut missing: Option<Vec<u8>> = None;
         for (place, (column, cell)) in self.row.iter_mut().zip(cells).enumerate() {
             let cell = match (cell, before) {
@@ -286,6 +289,12 @@ impl ChangedRows {
                     column.append_text(&text)?;
                 }
                 Cell::Null => column.append_null(),
+                Cell::Absent if matches!(rest, Rest::Defaults) => {
+                    let field = &self.shape.schema.fields()[place];
+                    self.bytes += column
+                        .append_default(&self.shape.declarations[place], field)
+                        .map_err(|error| error.with_context("table", &self.shape.stream))?;
+                }
                 Cell::Absent => {
                     column.append_null();
                     if before.is_some() {

@@ -9,6 +9,7 @@ use hub_plugin_api::{
 use super::{
     charset::Charset,
     column::Decoding,
+    default::ColumnDefault,
     definition::{ColumnDefinition, TableDefinition},
     storage::{Family, Storage},
     table_map::{BINARY, MapColumn, TableMap},
@@ -33,6 +34,8 @@ pub struct Shape {
     pub storages: Vec<Storage>,
     /// How its bytes become values.
     pub decodings: Vec<Decoding>,
+    /// How its columns are declared.
+    pub declarations: Vec<ColumnDefinition>,
 }
 
 /// The character sets of the server's collations, by their number.
@@ -98,7 +101,16 @@ impl Shape {
             key,
             storages: map.columns.iter().map(|column| column.storage).collect(),
             decodings,
+            declarations,
         })
+    }
+
+    /// Whether rows of both look and lie alike: only what they get that leave columns out may be another.
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.columns == other.columns
+            && self.key == other.key
+            && self.storages == other.storages
+            && self.decodings == other.decodings
     }
 }
 
@@ -234,7 +246,7 @@ fn declared(column: &MapColumn, collations: &Collations) -> Result<ColumnDefinit
         }
     };
     let (name, nullable) = (column.name.clone(), column.nullable);
-    Ok(ColumnDefinition { name, declared, nullable, charset, key: None })
+    Ok(ColumnDefinition { name, declared, nullable, charset, key: None, default: ColumnDefault::Unknown })
 }
 
 fn unknown(what: &str) -> Error {

@@ -71,6 +71,11 @@ pub struct Start {
     pub exact: bool,
 }
 
+/// What the session of a snapshot goes back to behind each table: a table that was read may be altered again, though
+/// the transaction goes on for the others.
+const MARK: &str = "SAVEPOINT hub_snapshot";
+const BACK_TO_MARK: &str = "ROLLBACK TO SAVEPOINT hub_snapshot";
+
 /// The session of a snapshot, which the readers of its tables use one after the other.
 #[derive(Clone, Default)]
 pub struct SnapshotSession {
@@ -92,6 +97,12 @@ impl SnapshotSession {
 
     fn give_back(&self, session: RawSession) {
         *self.session.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
+    }
+
+    /// Ends it, whoever still holds it: its transaction would hold up every ALTER of the tables that it has read.
+    pub fn end(&self) {
+        self.lost.store(true, Ordering::Relaxed);
+        drop(self.session.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
@@ -153,6 +164,7 @@ pub async fn begin(
         },
     };
     server.run("COMMIT").await?;
+    session.run(MARK, STARTING).await?;
     Ok(Start { session: SnapshotSession::new(session), position, definitions, exact })
 }
 
@@ -163,6 +175,7 @@ pub async fn begin(
 pub async fn begin_again(settings: &Settings, context: &Context) -> Result<SnapshotSession> {
     let mut session = RawSession::open(settings, context).await?;
     session.run(BEGIN_SNAPSHOT, STARTING).await?;
+    session.run(MARK, STARTING).await?;
     Ok(SnapshotSession::new(session))
 }
 
@@ -322,7 +335,11 @@ impl Reader for SnapshotReader {
             Err(_) => return Ok(Event::Idle),
         }
         self.state = State::Drained;
-        if let Some(session) = self.session.take() {
+        if let Some(mut session) = self.session.take() {
+            if let Err(error) = session.run(BACK_TO_MARK, READING).await {
+                self.from.end();
+                return Err(error);
+            }
             self.from.give_back(session);
         }
         if self.decoder.rows() > 0 {

@@ -1,6 +1,6 @@
 //! What a statement of the log does, as far as it matters for following rows.
 
-use super::lexer::{Token, tokens};
+use super::lexer::{Quotes, Token, tokens};
 
 /// A table's name as a statement writes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,13 +40,13 @@ pub enum Statement {
 }
 
 /// Reads as much of a statement as is needed.
-pub fn read(text: &str) -> Statement {
+pub fn read(text: &str, quotes: Quotes) -> Statement {
     // A statement of rows may be long, and its first words say all of it.
     let mut end = text.len().min(4096);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    let words = tokens(&text[..end]);
+    let words = tokens(&text[..end], quotes);
     let is = |place: usize, any: &[&str]| {
         words.get(place).is_some_and(|token: &Token| any.iter().any(|word| token.is(word)))
     };
@@ -105,7 +105,7 @@ mod tests {
             ("CREATE TABLE t (a int)", Statement::Other),
             ("", Statement::Other),
         ] {
-            assert_eq!(read(text), expected, "{text}");
+            assert_eq!(read(text, Quotes::default()), expected, "{text}");
         }
     }
 }

@@ -119,7 +119,7 @@ async fn permissions(settings: &Settings, session: &mut Session, wants_rows: boo
     }
     if !is(&variable(session, "binlog_row_image").await, &["FULL", "FULL_NODUP"]) {
         steps.push(
-            CheckStep::warning(PERMISSIONS, "The log leaves out values that did not change: an inserted row that misses one stops the run")
+            CheckStep::warning(PERMISSIONS, "The log leaves out values that did not change, and defaults of inserted rows: a default that is not known stops the run")
                 .with_fix("SET GLOBAL binlog_row_image = 'FULL'"),
         );
     }

@@ -3,14 +3,14 @@
 use super::literal;
 
 /// Columns of tables, in order: schema, table, column, type, whether it may be null, collation, place in the primary
-/// key from 1, columns of that key, whether the server makes its values.
+/// key from 1, columns of that key, whether the server makes its values, default.
 pub fn columns(tables: &[(String, String)]) -> String {
     let names: Vec<_> =
         tables.iter().map(|(schema, table)| format!("({}, {})", literal(schema), literal(table))).collect();
     format!(
         "SELECT c.TABLE_SCHEMA AS `schema`, c.TABLE_NAME AS `table`, c.COLUMN_NAME AS `column`, \
          c.COLUMN_TYPE AS `type`, c.IS_NULLABLE AS `nullable`, c.COLLATION_NAME AS `collation`, \
-         k.SEQ_IN_INDEX AS `place`, c.EXTRA AS `extra`, \
+         k.SEQ_IN_INDEX AS `place`, c.EXTRA AS `extra`, c.COLUMN_DEFAULT AS `default`, \
          (SELECT COUNT(*) FROM information_schema.STATISTICS s WHERE s.TABLE_SCHEMA = c.TABLE_SCHEMA \
          AND s.TABLE_NAME = c.TABLE_NAME AND s.INDEX_NAME = 'PRIMARY') AS `key_length` \
          FROM information_schema.COLUMNS c \

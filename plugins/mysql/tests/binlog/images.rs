@@ -50,6 +50,73 @@ fn images_without_all_values_keep_what_they_do_not_hold() {
 }
 
 #[test]
+fn inserted_rows_hold_the_defaults_that_a_minimal_image_leaves_out() {
+    for which in ALL {
+        for metadata in ["FULL", "MINIMAL"] {
+            run(async {
+                let mut server = Server::new(which, "defaults").await;
+                own_server_id(&mut server);
+                server
+                    .run(&[
+                        &format!("SET GLOBAL binlog_row_metadata = '{metadata}'"),
+                        "SET SESSION sql_mode = ''",
+                        "CREATE TABLE t (id int AUTO_INCREMENT PRIMARY KEY, a int DEFAULT 5, b decimal(10,2) DEFAULT 1.5, \
+                         c varchar(20) DEFAULT 'it''s \\\\', d char(5) NOT NULL, e enum('x','y') DEFAULT 'y', \
+                         f bit(10) DEFAULT b'101', g datetime(2) DEFAULT '2020-01-02 03:04:05.6', h bigint unsigned NOT NULL, \
+                         i text, j varchar(40) DEFAULT (CONCAT('a', 'b')), k year DEFAULT 1999)",
+                    ])
+                    .await;
+                let mut reader = follow(&server, json!({})).await;
+                server
+                    .run(&[
+                        "SET SESSION binlog_row_image = 'MINIMAL', sql_mode = ''",
+                        "INSERT INTO t (id) VALUES (1)",
+                        "INSERT INTO t (c, a) VALUES ('given', NULL), (DEFAULT, 6)",
+                        "ALTER TABLE t ALTER COLUMN a SET DEFAULT 50, ALTER c DROP DEFAULT",
+                        "INSERT INTO t VALUES ()",
+                        "ALTER TABLE t ADD COLUMN z time(1) DEFAULT '-10:00:00.5' AFTER id",
+                        "INSERT INTO t (a) SELECT 7",
+                        "SET GLOBAL binlog_row_metadata = 'FULL'",
+                    ])
+                    .await;
+                let mut followed = Followed::default();
+                followed.more(&mut *reader, 5).await.unwrap();
+                let rest = "y | 0005 | 2020-01-02T03:04:05.600 | 0 | null | ab | 1999";
+                assert_eq!(
+                    followed.lines(),
+                    [
+                        format!("insert t 1 | 5 | 1.50 | it's \\ |  | {rest}"),
+                        format!("insert t 2 | null | 1.50 | given |  | {rest}"),
+                        format!("insert t 3 | 6 | 1.50 | it's \\ |  | {rest}"),
+                        format!("insert t 4 | 50 | 1.50 | null |  | {rest}"),
+                        format!("insert t 5 | -PT36000.5S | 7 | 1.50 | null |  | {rest}"),
+                    ],
+                    "{which:?} {metadata}"
+                );
+            });
+        }
+    }
+}
+
+#[test]
+fn default_that_is_not_known_stops_the_stream_by_name() {
+    for which in ALL {
+        run(async {
+            let mut server = Server::new(which, "unknown_default").await;
+            own_server_id(&mut server);
+            server
+                .run(&["CREATE TABLE t (id int PRIMARY KEY, v timestamp NULL DEFAULT '2020-01-02 03:04:05')"])
+                .await;
+            let mut reader = follow(&server, json!({})).await;
+            server.run(&["SET SESSION binlog_row_image = 'MINIMAL'", "INSERT INTO t (id) VALUES (1)"]).await;
+            let error = Followed::default().more(&mut *reader, 1).await.unwrap_err();
+            assert!(error.message.contains("`v`"), "{which:?} {error}");
+            assert!(error.hint.is_some_and(|hint| hint.contains("binlog_row_image")));
+        });
+    }
+}
+
+#[test]
 fn packed_transactions_and_events_are_unpacked() {
     for which in ALL {
         run(async {

@@ -2,7 +2,7 @@
 
 use super::{Changes, Parser, Table};
 use crate::{
-    binlog::{definition::TableDefinition, history::History, lexer::Token},
+    binlog::{default::ColumnDefault, definition::TableDefinition, history::History, lexer::Token},
     types::ServerType,
 };
 
@@ -96,9 +96,28 @@ impl Parser<'_> {
             }
             return Some(());
         }
-        // Options, indexes, partitions, defaults: columns stay as they are. What changes columns in ways of its own is
+        if self.take(&["ALTER"]) {
+            return self.alter_column(definition);
+        }
+        // Options, indexes, partitions: columns stay as they are. What changes columns in ways of its own is
         // not understood.
         if self.take_any(&["ADD", "EXCHANGE", "PERIOD"]) { None } else { Some(()) }
+    }
+
+    /// Another default of a column, or its visibility.
+    fn alter_column(&mut self, definition: &mut TableDefinition) -> Option<()> {
+        if !self.take(&["COLUMN"]) && self.take_any(&["INDEX", "KEY", "CHECK", "CONSTRAINT"]) {
+            return Some(());
+        }
+        self.take(&["IF", "EXISTS"]);
+        let name = self.name()?;
+        let place = place_of(definition, &name)?;
+        if self.take(&["SET", "DEFAULT"]) {
+            definition.columns[place].default = self.constant();
+        } else if self.take(&["DROP", "DEFAULT"]) {
+            definition.columns[place].default = ColumnDefault::Undeclared;
+        }
+        Some(())
     }
 
     fn add(&mut self, definition: &mut TableDefinition) -> Option<()> {

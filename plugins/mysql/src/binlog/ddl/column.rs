@@ -3,6 +3,7 @@
 use super::{Parser, charset_of};
 use crate::{
     binlog::{
+        default::ColumnDefault,
         definition::{ColumnDefinition, TableDefinition},
         lexer::Token,
     },
@@ -73,19 +74,36 @@ impl Parser<'_> {
     pub(super) fn column(&mut self, definition: &mut TableDefinition) -> Option<ColumnDefinition> {
         let name = self.name()?;
         let mut charset = None;
+        let is_serial = self.peek().is_some_and(|token| token.is("SERIAL"));
         let declared = self.data_type(&mut charset)?;
-        let mut column = ColumnDefinition { name, declared, nullable: true, charset, key: None };
+        let mut column = ColumnDefinition {
+            name,
+            declared,
+            nullable: !is_serial,
+            charset,
+            key: None,
+            default: ColumnDefault::Undeclared,
+        };
+        // What a time stamp gets for which nothing is said depends on the server's settings.
+        let mut may_be_null = column.declared != "timestamp" && !column.declared.starts_with("timestamp(");
+        let mut is_computed = is_serial;
         while let Some(token) = self.peek() {
             if token.is_mark(',') || token.is_mark(')') || token.is("FIRST") || token.is("AFTER") {
                 break;
             }
             if self.take(&["NOT", "NULL"]) {
-                column.nullable = false;
+                (column.nullable, may_be_null) = (false, true);
+            } else if self.take(&["NULL"]) {
+                may_be_null = true;
+            } else if self.take(&["DEFAULT"]) {
+                (column.default, may_be_null) = (self.constant(), true);
+            } else if self.take_any(&["AUTO_INCREMENT", "GENERATED", "AS"]) {
+                is_computed = true;
             } else if self.take(&["PRIMARY", "KEY"]) || self.take(&["PRIMARY"]) {
                 definition.columns.iter_mut().for_each(|other| other.key = None);
                 (column.key, column.nullable) = (Some(0), false);
-            } else if self.take(&["UNIQUE", "KEY"]) || self.take(&["COMMENT"]) || self.take(&["DEFAULT"]) {
-                // What follows a default is taken as anything else.
+            } else if self.take(&["UNIQUE", "KEY"]) || self.take(&["COMMENT"]) {
+                // What follows a comment is taken as anything else.
             } else if self.take(&["CHARACTER", "SET"]) || self.take(&["CHARSET"]) {
                 column.charset = self.name().map(|name| name.to_lowercase());
             } else if self.take(&["COLLATE"]) {
@@ -96,6 +114,9 @@ impl Parser<'_> {
             } else {
                 self.next();
             }
+        }
+        if is_computed || !may_be_null {
+            column.default = ColumnDefault::Unknown;
         }
         Some(column)
     }

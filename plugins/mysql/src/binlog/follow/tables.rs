@@ -58,6 +58,11 @@ impl Follower {
                 return Ok(place);
             }
             self.flush_table(place)?;
+            let table = &mut self.tables[place];
+            if table.rows.shape().is_like(&shape) {
+                table.rows = ChangedRows::new(shape, self.wishes.zero_dates)?;
+                return Ok(place);
+            }
         }
         let table = Table {
             map: map.to_vec(),
