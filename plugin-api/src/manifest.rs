@@ -308,6 +308,12 @@ fn validate(parameters: &[Parameter], given: &Config, strategy: Option<&str>, wh
     let mut complete = Config::new();
     for parameter in parameters {
         match given.get(&parameter.id).or(parameter.default.as_ref()) {
+            Some(value) if parameter.required && value == "" => {
+                return Err(Error::config(
+                    &parameter.id,
+                    format!("`{}` ({}) must not be empty", parameter.id, parameter.label),
+                ));
+            }
             Some(value) => {
                 check_value(parameter, value)?;
                 complete.set(&parameter.id, value.clone());
@@ -374,6 +380,7 @@ mod tests {
             (Config::new().with("port", "x"), "port", "`port` must be a whole number, not `\"x\"`"),
             (Config::new().with("hots", "x"), "hots", "The connector `demo` has no parameter `hots`"),
             (Config::new(), "user", "`user` (User) is required by the connector `demo`"),
+            (Config::new().with("user", ""), "user", "`user` (User) must not be empty"),
         ] {
             let error = spec().validate(&given, None).unwrap_err();
             assert_eq!((error.field.as_deref(), error.message.as_str()), (Some(field), text));

@@ -213,7 +213,11 @@ pub(crate) fn check_value(parameter: &Parameter, value: &Value) -> Result<()> {
             return Err(expected(&format!("one of {}", ids.join(", "))));
         }
         ParameterKind::List if !value.as_array().is_some_and(|items| items.iter().all(Value::is_string)) => {
-            return Err(expected("a list of texts"));
+            let error = expected("a list of texts");
+            return Err(match value.as_str() {
+                Some(text) => error.with_hint(format!("Write `[{text}]`")),
+                None => error,
+            });
         }
         ParameterKind::Structured if !value.is_array() && !value.is_object() => {
             return Err(expected("a list or an object"));

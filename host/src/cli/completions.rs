@@ -1,11 +1,10 @@
-use std::io;
-
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
 use super::{
     arguments,
     exit::{Exit, Outcome},
+    output::Output,
 };
 
 /// Print completions for a shell
@@ -20,8 +19,10 @@ pub struct Arguments {
     shell: Shell,
 }
 
-pub fn run(arguments: &Arguments) -> Outcome {
+pub fn run(arguments: &Arguments, output: &Output) -> Outcome {
     let mut command = arguments::Arguments::command();
-    clap_complete::generate(arguments.shell, &mut command, "connector-hub", &mut io::stdout());
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut command, "connector-hub", &mut script);
+    output.text(&script);
     Ok(Exit::Done)
 }

@@ -27,7 +27,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use arguments::{Arguments, Command};
-use exit::Outcome;
+use exit::{Exit, Outcome};
 use output::Output;
 use setup::Setup;
 
@@ -40,6 +40,7 @@ pub fn main() -> ExitCode {
         output.failure(&failure);
         failure.exit()
     });
+    let exit = if output.lost() && exit == Exit::Done { Exit::Failed } else { exit };
     ExitCode::from(exit.code())
 }
 
@@ -56,7 +57,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> Outcome {
         Command::Signal(arguments) => signal::run(&arguments, &setup, output),
         Command::Schema(arguments) => schema::run(&arguments, &setup, output),
         Command::Paths(arguments) => paths::run(&arguments, &setup, output),
-        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments, output),
     }
 }
 

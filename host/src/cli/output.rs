@@ -3,12 +3,16 @@
 use std::{
     env, fmt,
     io::{self, IsTerminal, Write},
+    sync::{Mutex, PoisonError},
 };
 
 use connector_hub::api::{Value, json};
 use serde::Serialize;
 
 use super::{exit::Failure, logging::above_bar, text::plain};
+
+/// Why a result could not be written, the first time that happened.
+static LOST: Mutex<Option<io::Error>> = Mutex::new(None);
 
 /// Where results go and how they look.
 pub struct Output {
@@ -54,7 +58,28 @@ impl Output {
 
     /// A line of the result.
     pub fn line(&self, line: impl fmt::Display) {
-        write_line(&mut io::stdout().lock(), &line);
+        self.text(format!("{line}\n").as_bytes());
+    }
+
+    /// A result that has its own lines.
+    pub fn text(&self, text: &[u8]) {
+        let mut stdout = io::stdout().lock();
+        // A reader that went away (`| head`) is no failure of ours. A disk that is full is.
+        if let Err(error) = stdout.write_all(text).and_then(|()| stdout.flush())
+            && error.kind() != io::ErrorKind::BrokenPipe
+        {
+            LOST.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        }
+    }
+
+    /// Says that results were lost, if they were, and whether.
+    pub fn lost(&self) -> bool {
+        let lost = LOST.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(error) = &lost {
+            let label = paint(self.color_error, Color::Red, "error:");
+            self.note(format!("{label} The results could not be written: {error}"));
+        }
+        lost.is_some()
     }
 
     /// A result, or a part of one, as JSON on one line.
@@ -110,7 +135,7 @@ impl Output {
             let error: Value = match failure {
                 Failure::Error(error) => json!(error),
                 Failure::File(error) => json!({"kind": "invalid-config", "message": error.to_string(),
-                    "file": error.file, "problems": error.problems}),
+                    "file": error.file.to_string_lossy(), "problems": error.problems}),
                 Failure::Run(_) => return,
             };
             self.json_line(&json!({"error": error}));
@@ -129,10 +154,9 @@ fn paint(enabled: bool, color: Color, text: &str) -> String {
 
 /// A line on standard error, above a progress bar.
 pub fn note(line: impl fmt::Display) {
-    above_bar(|| write_line(&mut io::stderr().lock(), &line));
-}
-
-/// A reader that went away (`| head`) is no failure of ours, and nobody is left to tell of any other.
-fn write_line(stream: &mut impl Write, line: &dyn fmt::Display) {
-    let _ = writeln!(stream, "{line}").and_then(|()| stream.flush());
+    above_bar(|| {
+        let mut stderr = io::stderr().lock();
+        // Nobody is left to tell that this failed.
+        let _ = writeln!(stderr, "{line}").and_then(|()| stderr.flush());
+    });
 }

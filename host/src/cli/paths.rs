@@ -34,7 +34,8 @@ pub fn run(_: &Arguments, setup: &Setup, output: &Output) -> Outcome {
     ];
     if output.json {
         output.json_pretty(&json!({
-            "store": paths.store_file(), "data": paths.data, "cache": paths.cache, "logs": paths.logs,
+            "store": paths.store_file().to_string_lossy(), "data": paths.data.to_string_lossy(),
+            "cache": paths.cache.to_string_lossy(), "logs": paths.logs.to_string_lossy(),
             "because": because, "plugins": folders,
         }));
         return Ok(Exit::Done);

@@ -6,9 +6,9 @@ use arrow::{
         DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
         UInt32Type, UInt64Type,
     },
-    util::display::{ArrayFormatter, FormatOptions},
+    util::display::FormatOptions,
 };
-use connector_hub::api::{Error, Result, Value, json};
+use connector_hub::api::{Result, Value, json, types::cell_text};
 use serde_json::Map;
 
 /// Wider cells are cut, with a mark.
@@ -26,13 +26,9 @@ pub fn number_columns(batch: &RecordBatch) -> Vec<usize> {
 /// The cells of each row.
 pub fn as_text(batch: &RecordBatch) -> Result<Vec<Vec<String>>> {
     let options = FormatOptions::default().with_null("NULL");
-    let columns: Vec<_> = batch
-        .columns()
-        .iter()
-        .map(|column| ArrayFormatter::try_new(column, &options))
-        .collect::<Result<_, _>>()?;
+    let cell = |column, row| Ok(short(cell_text(column, row, &options)?));
     (0..batch.num_rows())
-        .map(|row| columns.iter().map(|column| Ok(short(column.value(row).try_to_string()?))).collect())
+        .map(|row| batch.columns().iter().map(|column| cell(column.as_ref(), row)).collect())
         .collect()
 }
 
@@ -87,10 +83,7 @@ fn cell(array: &dyn Array, row: usize) -> Result<Value> {
                 .collect();
             Value::Object(object?)
         }
-        _ => {
-            let formatter = ArrayFormatter::try_new(array, &FormatOptions::default()).map_err(Error::from)?;
-            formatter.value(row).try_to_string()?.into()
-        }
+        _ => cell_text(array, row, &FormatOptions::default())?.into(),
     })
 }
 
@@ -103,7 +96,10 @@ fn float(value: f64) -> Value {
 mod tests {
     use std::sync::Arc;
 
-    use arrow::array::{ArrayRef, BinaryArray, Decimal128Array, Float64Array, Int64Array, StringArray};
+    use arrow::array::{
+        ArrayRef, BinaryArray, Decimal128Array, Float64Array, Int64Array, StringArray,
+        TimestampMicrosecondArray,
+    };
 
     use super::*;
 
@@ -117,6 +113,14 @@ mod tests {
             ("raw", Arc::new(BinaryArray::from(vec![b"\x00\xff".as_slice(), b""]))),
         ];
         RecordBatch::try_from_iter(columns).unwrap()
+    }
+
+    #[test]
+    fn instants_are_shown_in_utc() {
+        let at: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![-1]).with_timezone("UTC"));
+        let batch = RecordBatch::try_from_iter([("at", at)]).unwrap();
+        assert_eq!(as_json(&batch).unwrap(), [json!({"at": "1969-12-31T23:59:59.999999Z"})]);
+        assert_eq!(as_text(&batch).unwrap(), [["1969-12-31T23:59:59.999999Z"]]);
     }
 
     #[test]

@@ -1,11 +1,9 @@
 use std::collections::BTreeMap;
 
-use arrow::{
-    array::RecordBatch,
-    ipc::writer::StreamWriter,
-    util::display::{ArrayFormatter, FormatOptions},
+use arrow::{array::RecordBatch, ipc::writer::StreamWriter, util::display::FormatOptions};
+use hub_plugin_api::{
+    Error, ErrorKind, FlushReport, Rejected, RejectedRow, Result, Rows, StreamId, types::cell_text,
 };
-use hub_plugin_api::{Error, ErrorKind, FlushReport, Rejected, RejectedRow, Result, Rows, StreamId};
 use serde_json::{Map, Value};
 
 use super::{Side, channel::batch_bytes, parked::Parked};
@@ -177,7 +175,8 @@ fn row_json(row: &RecordBatch) -> Result<String> {
         let value = if array.is_null(0) {
             Value::Null
         } else {
-            ArrayFormatter::try_new(array, &options)?.value(0).to_string().into()
+            // The row itself is kept exactly beside this, also where a value has no text.
+            cell_text(array, 0, &options).unwrap_or_else(|error| error.to_string()).into()
         };
         object.insert(field.name().clone(), value);
     }
@@ -196,7 +195,7 @@ mod tests {
     use std::sync::Arc;
 
     use arrow::{
-        array::{ArrayRef, Int64Array, StringArray, StructArray, new_null_array},
+        array::{ArrayRef, Int64Array, StringArray, StructArray, TimestampMicrosecondArray, new_null_array},
         buffer::NullBuffer,
         datatypes::DataType,
         ipc::reader::StreamReader,
@@ -220,6 +219,13 @@ mod tests {
     fn report(row: u64) -> FlushReport {
         let (stream, reason) = (StreamId::named("t"), "too large".into());
         FlushReport { rejected: vec![RejectedRow { stream, row, kind: ErrorKind::InvalidData, reason }] }
+    }
+
+    #[test]
+    fn instants_of_a_refused_row_are_kept_as_text_too() {
+        let at: ArrayRef = Arc::new(TimestampMicrosecondArray::from(vec![1_500_000]).with_timezone("UTC"));
+        let row = RecordBatch::try_from_iter([("at", at)]).unwrap();
+        assert_eq!(row_json(&row).unwrap(), r#"{"at":"1970-01-01T00:00:01.500Z"}"#);
     }
 
     #[test]

@@ -131,8 +131,11 @@ impl Lane {
             drop(self.writer);
         }
         for thread in self.closing.drain(..) {
-            if let Err(error) = thread.close() {
-                tracing::warn!(%error, "A reader did not end well");
+            match thread.close() {
+                // Its call was cancelled right here, because something else failed.
+                Err(error) if result.is_err() && error.kind == ErrorKind::Cancelled => {}
+                Err(error) => tracing::warn!(%error, "A reader did not end well"),
+                Ok(()) => {}
             }
         }
         result

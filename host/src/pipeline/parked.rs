@@ -4,11 +4,12 @@ use arrow::{
     array::{Array, ArrayRef, BooleanArray, RecordBatch},
     compute::{filter_record_batch, not},
     ipc::reader::StreamReader,
-    util::display::{ArrayFormatter, FormatOptions},
+    util::display::FormatOptions,
 };
 use hub_plugin_api::{
     Result,
     changes::{Changes, is_change_schema},
+    types::cell_text,
 };
 use serde_json::Value;
 
@@ -85,7 +86,8 @@ fn key(columns: &[ArrayRef], places: &[usize], row: usize) -> Result<Option<Stri
         if column.is_null(row) {
             return Ok(None);
         }
-        parts.push(Value::from(ArrayFormatter::try_new(column, &options)?.value(row).to_string()));
+        let text = cell_text(column, row, &options).unwrap_or_else(|error| error.to_string());
+        parts.push(Value::from(text));
     }
     Ok((!parts.is_empty()).then(|| Value::from(parts).to_string()))
 }

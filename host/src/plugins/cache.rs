@@ -10,7 +10,7 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{file::Stamp, hashes::Hashes};
+use super::{attempts, file::Stamp, hashes::Hashes};
 
 /// The SHA-256 of a whole file in hex.
 pub(super) fn sha256(file: &mut File) -> io::Result<String> {
@@ -105,13 +105,14 @@ impl LibraryCache {
         let used = hashes.of_files_outside(&self.folder);
         for entry in fs::read_dir(&self.folder).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
+            let name = name.strip_suffix(attempts::ENDING).unwrap_or(&name);
             let is_copy = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
             let age = entry
                 .metadata()
                 .and_then(|metadata| metadata.modified())
                 .ok()
                 .and_then(|at| at.elapsed().ok());
-            if is_copy && !used.contains(&name) && age.is_some_and(|age| age >= keep) {
+            if is_copy && !used.contains(name) && age.is_some_and(|age| age >= keep) {
                 let removed = fs::remove_file(entry.path());
                 tracing::debug!(path = %entry.path().display(), ?removed, "A cached library is of no plugin any more");
             }

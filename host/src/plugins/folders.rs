@@ -25,6 +25,7 @@ pub enum FolderOrigin {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PluginFolder {
     /// Where it is; absolute.
+    #[serde(serialize_with = "super::report::shown")]
     pub path: PathBuf,
     /// Who named it.
     pub origin: FolderOrigin,

@@ -95,7 +95,8 @@ impl Hashes {
             return;
         }
         known.entries.retain(|path, _| path.exists());
-        let entries: Vec<_> = known.entries.values().collect();
+        // One whose path is no text cannot be written, and must not keep the others from it.
+        let entries: Vec<_> = known.entries.values().filter(|entry| entry.path.to_str().is_some()).collect();
         let write = || -> io::Result<()> {
             let folder = self.file.parent().unwrap_or(Path::new("."));
             let mut file = tempfile::NamedTempFile::new_in(folder)?;

@@ -12,6 +12,7 @@ use hub_plugin_api::{Canceller, Connector, ConnectorSpec, Error, ErrorKind, ffi:
 use object::ReadCache;
 
 use super::{
+    attempts::Attempt,
     cache::{CacheError, LibraryCache},
     container::{Container, Target, starts_like_a_library},
     file::{self, OpenFile},
@@ -106,7 +107,7 @@ impl Loader {
             Some(outcome) => outcome,
             None => {
                 let copy = self.copy(&mut open, &hash, lock)?;
-                let outcome = self.open(copy, &note);
+                let outcome = self.open_watched(path, &hash, copy, &note);
                 self.outcomes().insert(hash, outcome.clone());
                 outcome
             }
@@ -161,6 +162,19 @@ impl Loader {
                 .hint("Make room in the cache folder, and let the user that runs the hub write it, and nobody else"),
             },
         )
+    }
+
+    fn open_watched(
+        &self,
+        path: &Path,
+        hash: &str,
+        copy: PathBuf,
+        note: &PluginNote,
+    ) -> Result<Arc<LoadedPlugin>, Refusal> {
+        let attempt = Attempt::begin(self.cache.folder(), hash, path)?;
+        let plugin = self.open(copy, note)?;
+        attempt.opened();
+        Ok(plugin)
     }
 
     /// Steps `open`, `layout` and `manifest`: the first code of the plugin runs here, on a thread that can be given up.

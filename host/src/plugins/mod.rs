@@ -1,5 +1,6 @@
 //! Finds connector plugins, checks and loads them, and keeps the host's threads out of their hands.
 
+mod attempts;
 mod cache;
 mod container;
 mod file;

@@ -1,7 +1,10 @@
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use semver::Version;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// What is compared before a plugin's connectors are used, in this order. The first that fails refuses the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -122,6 +125,7 @@ pub struct PassedStep {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileReport {
     /// The file, where the user put it.
+    #[serde(serialize_with = "shown")]
     pub path: PathBuf,
     /// Whether it may be meant as a plugin: it looks like a library by its content or by its name. A list of plugins
     /// can leave out the others (`README.md` …).
@@ -137,6 +141,11 @@ pub struct FileReport {
     pub sha256: Option<String>,
     /// The steps that it passed, in order.
     pub passed: Vec<PassedStep>,
+}
+
+/// A path as text: a folder may hold names that are not UTF-8, and one of them must not make a whole report unreadable.
+pub(super) fn shown<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
 }
 
 impl FileReport {
@@ -160,5 +169,18 @@ impl FileReport {
             Verdict::Loaded => None,
             Verdict::Refused(refusal) => Some(refusal),
         }
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
+    use super::*;
+
+    #[test]
+    fn file_whose_name_is_not_utf8_is_reported_as_json() {
+        let report = FileReport::new(Path::new("/plugins").join(OsStr::from_bytes(b"\xff.so")));
+        assert_eq!(serde_json::to_value(&report).unwrap()["path"], "/plugins/\u{fffd}.so");
     }
 }

@@ -126,7 +126,18 @@ pub(super) fn failed(what: &str, error: &rusqlite::Error) -> Error {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => ErrorKind::InvalidData,
         _ => ErrorKind::Internal,
     };
-    Error::new(kind, format!("The hub's store could not be {what}")).with_source(error)
+    let result = Error::new(kind, format!("The hub's store could not be {what}")).with_source(error);
+    match kind {
+        ErrorKind::PermissionDenied => result.with_hint(format!(
+            "Let the user that runs the hub write the folder and its files, or set `{}` to another one",
+            super::HOME_VARIABLE
+        )),
+        ErrorKind::ResourceExhausted => result.with_hint(format!(
+            "Make room where the store is, or set `{}` to another folder",
+            super::HOME_VARIABLE
+        )),
+        _ => result,
+    }
 }
 
 /// Microseconds since 1970.

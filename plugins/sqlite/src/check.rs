@@ -58,7 +58,11 @@ fn tables(connection: &Connection) -> Result<i64> {
 fn access_for_reading(config: &ConnectionConfig, interrupt: &Interrupt) -> Result<String> {
     let connection = database::open_read(config)?;
     interrupt.watch(&connection);
-    Ok(format!("`{}` is a database with {} tables and views", config.file.display(), tables(&connection)?))
+    let tables = match tables(&connection)? {
+        1 => "1 table or view".to_owned(),
+        count => format!("{count} tables and views"),
+    };
+    Ok(format!("`{}` is a database with {tables}", config.file.display()))
 }
 
 fn permissions_for_reading(
@@ -75,7 +79,11 @@ fn permissions_for_reading(
     interrupt.watch(&connection);
     let resolved =
         read::resolve(&connection, options.sql(), &Parameters::of_json(options.parameters.as_ref())?)?;
-    Ok(format!("The statement returns {} columns", resolved.columns.len()))
+    read::check_cursor(&options, &resolved)?;
+    Ok(match resolved.columns.len() {
+        1 => "The statement returns 1 column".to_owned(),
+        count => format!("The statement returns {count} columns"),
+    })
 }
 
 fn access_for_writing(config: &ConnectionConfig, interrupt: &Interrupt) -> Result<String> {

@@ -66,6 +66,20 @@ async fn statement_that_does_not_compile_fails_at_its_field() {
 }
 
 #[tokio::test]
+async fn cursor_that_the_statement_does_not_return_fails_at_its_field() {
+    let file = File::new("create table t (a)");
+    let cursor = |name: &str| options(&[("table", "t".into()), ("cursor", vec![name].into())]);
+    let good = steps(&file, "query", cursor("a")).await;
+    assert_eq!(
+        (good[1].status, good[1].message.as_str()),
+        (CheckStatus::Passed, "The statement returns 1 column")
+    );
+    assert_eq!(good[0].message, format!("`{}` is a database with 1 table or view", file.path.display()));
+    let steps = steps(&file, "query", cursor("b")).await;
+    assert_eq!((steps[1].status, steps[1].field.as_deref()), (CheckStatus::Failed, Some("cursor")));
+}
+
+#[tokio::test]
 async fn hubs_own_store_is_refused() {
     let file = File::new("create table t (a)");
     let error = connect(&file.path, vec![file.path.clone()]).await.err().unwrap();

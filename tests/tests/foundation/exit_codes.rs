@@ -34,3 +34,16 @@ fn a_connection_that_fails_its_test_is_3() {
     let run = hub.call(&["check", "sqlite", "--strategy", "query", "--set", &file]);
     assert_eq!(run.status.code(), Some(3), "{}\n{}", run.stdout, run.stderr);
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn results_that_a_full_disk_refuses_are_1() {
+    let hub = Hub::new();
+    for arguments in [&["plugins", "list"][..], &["--json", "connectors", "list"], &["completions", "bash"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let output = hub.command(arguments).stdout(full).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {told}");
+        assert!(told.contains("The results could not be written: No space left on device"), "{told}");
+    }
+}

@@ -56,7 +56,11 @@ pub fn run(arguments: &Arguments, output: &Output) -> Outcome {
         written.push(path);
     }
     if output.json {
-        output.json_pretty(&json!({"name": name, "folder": folder, "files": written}));
+        output.json_pretty(&json!({
+            "name": name,
+            "folder": folder.to_string_lossy(),
+            "files": written.iter().map(|path| path.to_string_lossy()).collect::<Vec<_>>(),
+        }));
         return Ok(Exit::Done);
     }
     written.iter().for_each(|path| output.line(path.display()));

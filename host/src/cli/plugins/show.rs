@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use clap::Args;
 use connector_hub::{
     api::Error,
@@ -28,12 +30,12 @@ pub fn run(arguments: &Arguments, setup: &Setup, output: &Output) -> Outcome {
         .filter(|(_, note)| note.plugin == arguments.plugin)
         .collect();
     if found.is_empty() {
-        let known: Vec<_> =
+        let known: BTreeSet<_> =
             files.iter().filter_map(|file| Some(file.note.as_ref()?.plugin.as_str())).collect();
         let hint = if known.is_empty() {
             "`connector-hub plugins doctor` says where plugins are looked for".to_owned()
         } else {
-            format!("There are: {}", known.join(", "))
+            format!("There are: {}", Vec::from_iter(known).join(", "))
         };
         return Err(Error::config("plugin", format!("There is no plugin `{}`", arguments.plugin))
             .with_hint(hint)

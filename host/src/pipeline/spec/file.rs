@@ -73,10 +73,14 @@ impl PipelineFile {
     /// # Errors
     /// Everything that is wrong in the file's own fields, each with its line, column and path.
     pub fn read(file: &Path) -> Result<Self, FileError> {
-        let text = fs::read_to_string(file).map_err(|error| {
+        let bytes = fs::read(file).map_err(|error| {
             FileError::new(file, vec![Problem::new(None, "", format!("The file cannot be read: {error}"))])
         })?;
-        Self::parse(&text, file)
+        let text = str::from_utf8(&bytes).map_err(|error| {
+            let (before, _) = bytes.split_at(error.valid_up_to());
+            FileError::new(file, vec![not_utf8(&String::from_utf8_lossy(before))])
+        })?;
+        Self::parse(text, file)
     }
 
     /// Reads a file's text. `file` is its name in messages, and relative paths start at its folder.
@@ -160,7 +164,10 @@ pub(super) const ON_LOST_SNAPSHOT: [(&str, OnLostSnapshot); 3] =
 fn read_version(fields: &Fields<'_>, problems: &mut Vec<Problem>) {
     let Some(node) = fields.required("version", "version: 1", problems) else { return };
     if node.to_json() != FILE_VERSION {
-        let message = format!("Version `{}` of the pipeline file is not known", display(node));
+        let message = match node.kind() {
+            "a number" => format!("Version `{}` of the pipeline file is not known", node.to_json()),
+            kind => format!("It must be a number, not {kind}"),
+        };
         let hint = format!("This build reads version {FILE_VERSION}: write `version: {FILE_VERSION}`");
         problems.push(Problem::new(node.place, "version", message).with_hint(hint));
     }
@@ -233,9 +240,9 @@ fn read_retry(fields: &Fields<'_>, problems: &mut Vec<Problem>) -> RetrySpec {
     }
 }
 
-fn display(node: &Node) -> String {
-    match node.to_json() {
-        hub_plugin_api::Value::String(text) => text,
-        other => other.to_string(),
-    }
+/// The problem of a file that is text up to some place only.
+fn not_utf8(before: &str) -> Problem {
+    let line = before.rsplit('\n').next().unwrap_or_default();
+    let place = Place::new(before.split('\n').count() as u64, line.chars().count() as u64 + 1);
+    Problem::new(place, "", "The file is not text in UTF-8").with_hint("Save it as UTF-8")
 }

@@ -61,6 +61,9 @@ pub(super) fn path(text: &str, folder: &Path) -> Result<PathBuf, Wrong> {
         rest = after;
     }
     result.push_str(rest);
+    if result.is_empty() {
+        return Err((format!("`{text}` is no path: it is empty"), "Give the path of a file".into()));
+    }
     Ok(folder.join(result))
 }
 

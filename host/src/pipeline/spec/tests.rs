@@ -137,7 +137,9 @@ fn broken_files_name_line_field_and_fix() {
         ("not a map", "- 1\n- 2\n".into()),
         ("not yaml", changed("config: { host", "config: { host: [")),
         ("tab indentation", changed("  connector: file", "\tconnector: file")),
+        ("tab indentation below a list", changed("    cursor: [id]", "    cursor:\n\t- id")),
         ("unknown version", changed("version: 1", "version: 2")),
+        ("version as text", changed("version: 1", "version: \"1\"")),
         ("no version and no name", changed("version: 1\nname: orders\n", "")),
         ("bad name", changed("name: orders", "name: my orders")),
         ("name of a wrong type", changed("name: orders", "name: 7")),
@@ -161,6 +163,8 @@ fn broken_files_name_line_field_and_fix() {
         ("password as number", changed("password: hunter2", "password: 1234")),
         ("missing required parameter", changed("username: hub, ", "")),
         ("missing required option", changed("    statement: select * from orders\n", "")),
+        ("required parameter without content", changed("username: hub", "username: \"\"")),
+        ("path without content", changed("file: data/orders.db", "file: \"\"")),
         ("missing config", changed("  config: { host: db, username: hub, password: hunter2 }\n", "")),
         ("list as text", changed("cursor: [id]", "cursor: id")),
         ("unknown strategy", changed("  options:\n", "  strategy: qeury\n  options:\n")),
@@ -187,6 +191,17 @@ fn broken_files_name_line_field_and_fix() {
         writeln!(table, "== {name}\n{}", complaint(&text)).unwrap();
     }
     insta::assert_snapshot!(table);
+}
+
+#[test]
+fn file_in_another_encoding_is_told_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("orders.yaml");
+    fs::write(&path, b"version: 1\nname: \xc3\xbc\xfc\n").unwrap();
+    let error = PipelineFile::read(&path).err().unwrap();
+    let (line, hint) = error.lines().next().unwrap();
+    assert!(line.ends_with("orders.yaml:2:8: The file is not text in UTF-8"), "{line}");
+    assert_eq!(hint, Some("Save it as UTF-8"));
 }
 
 #[test]

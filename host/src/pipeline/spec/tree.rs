@@ -48,6 +48,9 @@ impl Node {
             with_snippet: false,
         };
         serde_saphyr::from_str_with_options::<Self>(text, options).map_err(|error| {
+            if let Some(problem) = tab_in_indentation(text) {
+                return problem;
+            }
             let place = error
                 .location()
                 .map_or(Place::START, |location| Place::new(location.line(), location.column()));
@@ -126,6 +129,23 @@ impl Node {
             _ => {}
         }
     }
+}
+
+/// The parser tells a tab where the value before it begins, which may be lines above. Only looked for in what is not
+/// valid anyway: a text of several lines may hold tabs.
+fn tab_in_indentation(text: &str) -> Option<Problem> {
+    let indented = |line: &str| line.len() - line.trim_start_matches([' ', '\t']).len();
+    let (index, line) = text
+        .lines()
+        .enumerate()
+        .find(|(_, line)| line[..indented(line)].contains('\t') && !line.trim().is_empty())?;
+    let column = line.find('\t').unwrap_or_default() as u64 + 1;
+    let problem = Problem::new(
+        Place::new(index as u64 + 1, column),
+        "",
+        "The file is not valid YAML: a tab in an indentation",
+    );
+    Some(problem.with_hint("Indent with spaces"))
 }
 
 /// The path of a field inside a map.

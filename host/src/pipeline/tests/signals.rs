@@ -28,7 +28,7 @@ fn snapshot() -> Signal {
 /// Runs until so many signals were answered.
 fn answers(stage: &Stage, signals: &[Signal]) -> Vec<Option<Error>> {
     let (stop, hub, started) = (StopSignal::new(), stage.hub(), Instant::now());
-    let (for_events, mut answers, mut given) = (stop.clone(), Vec::new(), false);
+    let (for_events, mut answers, mut given, mut stopping) = (stop.clone(), Vec::new(), false, false);
     let on_event = |event| {
         if let RunEvent::Opened { .. } = &event
             && !std::mem::replace(&mut given, true)
@@ -40,7 +40,9 @@ fn answers(stage: &Stage, signals: &[Signal]) -> Vec<Option<Error>> {
         if let RunEvent::Signal { refused, .. } = event {
             answers.push(refused);
         }
-        if answers.len() >= signals.len() || started.elapsed() > Duration::from_secs(20) {
+        // Asked for once: asked for twice, a run does not wait for its commit.
+        let done = answers.len() >= signals.len() || started.elapsed() > Duration::from_secs(20);
+        if done && !std::mem::replace(&mut stopping, true) {
             for_events.request();
         }
     };

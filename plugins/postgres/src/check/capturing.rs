@@ -328,7 +328,13 @@ fn replica_identity(options: &WalOptions, rights: &[Rights]) -> CheckStep {
             .with_field("tables")
             .with_hint("A destination can only append its changes, as it cannot tell rows apart");
     }
-    CheckStep::passed(REPLICA_IDENTITY, format!("`{}` tables have a key", rights.len()))
+    CheckStep::passed(
+        REPLICA_IDENTITY,
+        match rights.len() {
+            1 => "The table has a key".to_owned(),
+            count => format!("All {count} tables have a key"),
+        },
+    )
 }
 
 /// Slots and senders, as the server has them.

@@ -10,6 +10,6 @@ mod resolve;
 pub use bound::{Borrowed, Bound};
 pub use change::{change, is_change};
 pub use options::{Parameters, QueryOptions, Ties};
-pub use plan::{QueryPlan, SplitSpec};
+pub use plan::{QueryPlan, SplitSpec, check_cursor};
 pub use reader::{ReadRequest, open};
 pub use resolve::resolve;

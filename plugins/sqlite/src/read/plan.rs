@@ -7,7 +7,7 @@ use hub_plugin_api::{
 use rusqlite::{Connection, OptionalExtension, Statement, types::Value};
 use serde::{Deserialize, Serialize};
 
-use super::{Bound, Parameters, QueryOptions, ReadRequest, Ties, open, resolve};
+use super::{Bound, Parameters, QueryOptions, ReadRequest, Ties, open, resolve, resolve::Resolved};
 use crate::{
     config::ConnectionConfig,
     database::{self, Interrupt},
@@ -174,6 +174,14 @@ fn settled_fingerprint(file: &Path) -> String {
         std::thread::sleep(step);
     }
     database::fingerprint(file)
+}
+
+/// Fails when a statement does not return the cursor's columns.
+///
+/// # Errors
+/// [`ErrorKind::InvalidConfig`] at `cursor`.
+pub fn check_cursor(options: &QueryOptions, resolved: &Resolved) -> Result<()> {
+    cursor_of(options, &resolved.columns, &resolved.collated).map(drop)
 }
 
 /// The cursor's columns as the statement spells them.
