@@ -71,8 +71,8 @@ pub struct Start {
     pub exact: bool,
 }
 
-/// What the session of a snapshot goes back to behind each table: a table that was read may be altered again, though
-/// the transaction goes on for the others.
+/// What the session of a snapshot goes back to behind each table: on MySQL a table that was read may be altered again,
+/// though the transaction goes on for the others. MariaDB keeps its locks of tables up to the end.
 const MARK: &str = "SAVEPOINT hub_snapshot";
 const BACK_TO_MARK: &str = "ROLLBACK TO SAVEPOINT hub_snapshot";
 
@@ -232,12 +232,13 @@ impl SnapshotReader {
         for column in &definition.columns {
             let at_column =
                 |error: Error| error.with_context("column", &column.name).with_context("table", &stream);
-            columns.push(carried(column, vendor).map_err(at_column)?.0);
-            types.extend(ServerType::of_declared(&column.declared));
+            let (column, of) = carried(column, vendor).map_err(at_column)?;
+            columns.push(column);
+            types.push(of);
         }
         let names: Vec<_> = definition.columns.iter().map(|column| sql::identifier(&column.name)).collect();
         let all = format!("SELECT {} FROM {}", names.join(", "), sql::qualified(Some(database), table));
-        let exact: Vec<_> = types.iter().map(ServerType::needs_cast).collect();
+        let forms: Vec<_> = types.iter().map(ServerType::asked_as).collect();
         let reading = Reading {
             zero_dates,
             offset_seconds: settings.offset_seconds(),
@@ -247,7 +248,7 @@ impl SnapshotReader {
         Ok(Self {
             from,
             session: None,
-            statement: select(&all, &exact, &Selection::default()),
+            statement: select(&all, &forms, &Selection::default()),
             stream,
             decoder: RowDecoder::new(schema_of(&columns), &types, reading),
             schema: change_schema(&columns),

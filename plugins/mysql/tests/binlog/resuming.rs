@@ -156,6 +156,52 @@ fn snapshot_and_stream_meet_without_gap_or_double() {
 }
 
 #[test]
+fn tables_may_be_altered_as_soon_as_they_are_read() {
+    for which in ALL {
+        run(async {
+            let mut server = Server::new(which, "released").await;
+            own_server_id(&mut server);
+            server
+                .run(&[
+                    "CREATE TABLE a (id int PRIMARY KEY)",
+                    "CREATE TABLE b (id int PRIMARY KEY)",
+                    "INSERT INTO a VALUES (1)",
+                    "INSERT INTO b VALUES (1)",
+                ])
+                .await;
+            let connection = server.connection().await;
+            let plan = connection.plan(&log_request(&server, json!({}), None)).await.unwrap();
+            let splits = plan.description().splits;
+            let alter = async |statements: &[&str]| {
+                server.run(&[&["SET SESSION lock_wait_timeout = 5"], statements].concat()).await;
+            };
+            let mut a = plan.open(&open_request(&splits[0], None)).await.unwrap();
+            assert_eq!(drain(&mut *a).await.unwrap().rows(), 1);
+            if which == Which::MySql {
+                // The transaction of the snapshot goes on for `b`.
+                alter(&["ALTER TABLE a ADD COLUMN more int"]).await;
+            }
+            let mut b = plan.open(&open_request(&splits[1], None)).await.unwrap();
+            assert_eq!(drain(&mut *b).await.unwrap().rows(), 1);
+            let mut reader = plan.open(&open_request(&splits[2], None)).await.unwrap();
+            // Nothing is left of it, though its readers and the plan are still held.
+            alter(&[
+                "ALTER TABLE a ADD COLUMN another int",
+                "ALTER TABLE b ADD COLUMN more int",
+                "INSERT INTO b VALUES (2, 3)",
+            ])
+            .await;
+            let open = "SELECT COUNT(*) FROM information_schema.INNODB_TRX t JOIN information_schema.PROCESSLIST p \
+                        ON p.ID = t.trx_mysql_thread_id WHERE p.DB = DATABASE()";
+            assert_eq!(server.rows(open).await, [["0"]], "{which:?}");
+            let mut followed = Followed::default();
+            followed.more(&mut *reader, 1).await.unwrap();
+            assert_eq!(followed.lines(), ["insert b 2 | 3"], "{which:?}");
+        });
+    }
+}
+
+#[test]
 fn idle_tables_still_move_the_position() {
     for which in ALL {
         run(async {
