@@ -4,6 +4,7 @@
 //! a value is carried. What is not in the table is refused by name.
 
 mod carrier;
+mod text;
 
 use std::sync::Arc;
 
@@ -11,7 +12,10 @@ use arrow::datatypes::{Field, FieldRef, Schema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
 use self::carrier::{carrier, meaning};
-pub use self::carrier::{offset_timestamp_fields, wide_timestamp_fields};
+pub use self::{
+    carrier::{offset_timestamp_fields, wide_timestamp_fields},
+    text::cell_text,
+};
 use crate::Result;
 
 /// Metadata of a field: the declared type in the source's words.

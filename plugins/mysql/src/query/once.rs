@@ -28,7 +28,8 @@ pub async fn read_once(
     values: Option<RecordBatch>,
 ) -> Result<Box<dyn Reader>> {
     let options = QueryOptions::of_statement(statement)?;
-    let values = values.as_ref().map(parameters::from_batch).transpose()?;
+    let offset_seconds = settings.offset_seconds();
+    let values = values.as_ref().map(|values| parameters::from_batch(values, offset_seconds)).transpose()?;
     let values = values.unwrap_or_default();
     let text = StatementText::parse(statement)?.with_parameters(&values)?;
     let mut session = open_now(settings, context, options.lock_timeout_ms).await?;
@@ -50,7 +51,7 @@ pub async fn read_once(
         selection: Selection::default(),
         budgets: Budgets::default(),
         zero_dates: options.zero_dates,
-        offset_seconds: settings.offset_seconds(),
+        offset_seconds,
         cursor: None,
         end: None,
         pool: None,

@@ -4,10 +4,12 @@
 use hub_plugin_api::{
     Error, Result, Value,
     arrow::{
-        array::{Array, AsArray, RecordBatch},
-        datatypes::DataType,
-        util::display::{ArrayFormatter, FormatOptions},
+        array::{Array, AsArray, RecordBatch, TimestampMicrosecondArray},
+        compute::cast,
+        datatypes::{DataType, TimeUnit, TimestampMicrosecondType},
+        util::display::FormatOptions,
     },
+    types::cell_text,
 };
 
 use crate::sql::{hex_literal, literal};
@@ -25,34 +27,31 @@ pub fn from_json(values: &[Value]) -> Vec<String> {
     values.iter().map(expression).collect()
 }
 
-/// Values from a batch of one row, a column a parameter, as expressions.
+/// Values from a batch of one row, a column a parameter, as expressions. The session's zone is `offset_seconds` ahead of
+/// UTC.
 ///
 /// # Errors
 /// [`hub_plugin_api::ErrorKind::InvalidConfig`] when it is not one row, or a column has a type without a literal.
-pub fn from_batch(batch: &RecordBatch) -> Result<Vec<String>> {
+pub fn from_batch(batch: &RecordBatch, offset_seconds: i64) -> Result<Vec<String>> {
     if batch.num_rows() != 1 {
         return Err(Error::config(
             "parameters",
             format!("Parameters are one row, not `{}`", batch.num_rows()),
         ));
     }
-    batch.columns().iter().map(|column| cell_expression(column, 0)).collect()
+    batch.columns().iter().map(|column| cell_expression(column, 0, offset_seconds)).collect()
 }
 
 /// A cell as a literal.
 ///
 /// # Errors
 /// [`hub_plugin_api::ErrorKind::InvalidConfig`] for lists and the like.
-fn cell_expression(column: &dyn Array, row: usize) -> Result<String> {
+fn cell_expression(column: &dyn Array, row: usize, offset_seconds: i64) -> Result<String> {
     if column.is_null(row) {
         return Ok("NULL".into());
     }
-    let shown = || -> Result<String> {
-        let options = FormatOptions::new()
-            .with_timestamp_format(Some("%Y-%m-%d %H:%M:%S%.6f"))
-            .with_timestamp_tz_format(Some("%Y-%m-%d %H:%M:%S%.6f"));
-        Ok(ArrayFormatter::try_new(column, &options)?.value(row).try_to_string()?)
-    };
+    let options = FormatOptions::new().with_timestamp_format(Some("%Y-%m-%d %H:%M:%S%.6f"));
+    let shown = || cell_text(column, row, &options);
     Ok(match column.data_type() {
         DataType::Boolean => if column.as_boolean().value(row) { "TRUE" } else { "FALSE" }.into(),
         DataType::Binary => hex_literal(column.as_binary::<i32>().value(row)),
@@ -70,6 +69,13 @@ fn cell_expression(column: &dyn Array, row: usize) -> Result<String> {
         nested if nested.is_nested() => {
             return Err(Error::config("parameters", format!("A parameter cannot be of type {nested}"))
                 .with_hint("Give it as text, in the form that the server reads"));
+        }
+        // The server reads it in the session's zone; only MySQL reads an offset behind it.
+        DataType::Timestamp(_, Some(_)) => {
+            let micros = cast(&column.slice(row, 1), &DataType::Timestamp(TimeUnit::Microsecond, None))?;
+            let micros = micros.as_primitive::<TimestampMicrosecondType>().value(0);
+            let local = TimestampMicrosecondArray::from(vec![micros + offset_seconds * 1_000_000]);
+            literal(&cell_text(&local, 0, &options)?)
         }
         _ => literal(&shown()?),
     })
@@ -101,9 +107,18 @@ mod tests {
             ("c", Arc::new(BinaryArray::from_vec(vec![b"\0'"]))),
         ];
         let batch = RecordBatch::try_from_iter(columns).unwrap();
-        assert_eq!(from_batch(&batch).unwrap(), ["-7", "NULL", "x'0027'"]);
-        assert!(from_batch(&batch.slice(0, 0)).is_err());
+        assert_eq!(from_batch(&batch, 0).unwrap(), ["-7", "NULL", "x'0027'"]);
+        assert!(from_batch(&batch.slice(0, 0), 0).is_err());
         let infinite = Float64Array::from(vec![f64::INFINITY]);
-        assert!(cell_expression(&infinite, 0).is_err());
+        assert!(cell_expression(&infinite, 0, 0).is_err());
+    }
+
+    #[test]
+    fn an_instant_is_written_in_the_sessions_zone() {
+        let local = TimestampMicrosecondArray::from(vec![1_500_000]);
+        let instant = local.clone().with_timezone("UTC");
+        assert_eq!(cell_expression(&local, 0, 7200).unwrap(), "'1970-01-01 00:00:01.500000'");
+        assert_eq!(cell_expression(&instant, 0, 7200).unwrap(), "'1970-01-01 02:00:01.500000'");
+        assert_eq!(cell_expression(&instant, 0, -5).unwrap(), "'1969-12-31 23:59:56.500000'");
     }
 }

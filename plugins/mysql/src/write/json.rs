@@ -2,10 +2,13 @@
 
 use std::collections::HashSet;
 
-use hub_plugin_api::arrow::{
-    array::{Array, AsArray},
-    datatypes::DataType,
-    util::display::{ArrayFormatter, FormatOptions},
+use hub_plugin_api::{
+    arrow::{
+        array::{Array, AsArray},
+        datatypes::DataType,
+        util::display::FormatOptions,
+    },
+    types::cell_text,
 };
 
 /// Writes a value; `Err` says why it has no JSON.
@@ -68,9 +71,7 @@ pub(super) fn put(array: &dyn Array, row: usize, out: &mut String) -> Result<(),
 }
 
 fn shown(array: &dyn Array, row: usize) -> Result<String, String> {
-    let options = FormatOptions::new();
-    let formatter = ArrayFormatter::try_new(array, &options).map_err(|error| error.to_string())?;
-    formatter.value(row).try_to_string().map_err(|error| error.to_string())
+    cell_text(array, row, &FormatOptions::new()).map_err(|error| error.to_string())
 }
 
 fn text(value: &str, out: &mut String) {

@@ -5,8 +5,9 @@ use hub_plugin_api::{
     arrow::{
         array::{Array, AsArray, RecordBatch},
         datatypes::DataType,
-        util::display::{ArrayFormatter, FormatOptions},
+        util::display::FormatOptions,
     },
+    types,
 };
 use tokio_postgres::types::{Kind, Type};
 
@@ -95,7 +96,7 @@ fn cell_text(column: &dyn Array) -> Result<Option<String>> {
             return Err(Error::config("parameters", format!("A parameter cannot be of type {nested}"))
                 .with_hint("Give it as text, in the form that the server reads"));
         }
-        _ => ArrayFormatter::try_new(column, &FormatOptions::new())?.value(0).try_to_string()?,
+        _ => types::cell_text(column, 0, &FormatOptions::new())?,
     }))
 }
 
