@@ -133,6 +133,8 @@ pub fn reading(of: &Type, type_modifier: i32, decimals_as_text: bool) -> Reading
         Type::UUID => Reading::plain(LogicalType::Uuid, Wire::Uuid),
         Type::JSON => Reading::plain(LogicalType::Json, Wire::Text),
         Type::JSONB => Reading::plain(LogicalType::Json, Wire::Jsonb),
+        // Lists that count from 0.
+        Type::INT2_VECTOR | Type::OID_VECTOR => Reading::opaque(of),
         _ => match of.kind() {
             Kind::Enum(labels) => Reading::plain(LogicalType::Enum(labels.clone()), Wire::Text),
             Kind::Domain(base) => reading(base, type_modifier, decimals_as_text),

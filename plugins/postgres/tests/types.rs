@@ -76,6 +76,8 @@ const VALUES: &[&str] = &[
     "array['[1,2)']::int4range[]",
     "array['2020-01-01'::date]",
     "array['1.2.3.4'::inet]",
+    "'3 -4'::int2vector",
+    "'3 4'::oidvector",
 ];
 
 #[test]

@@ -303,6 +303,60 @@ fn a_column_that_is_added_in_mid_stream_is_followed() {
 }
 
 #[test]
+fn columns_that_go_and_change_in_mid_stream_are_followed() {
+    let Some(database) = Database::create("outbox_shapes") else { return skip("no PostgreSQL") };
+    let hub = Hub::new();
+    database.execute(OUTBOX);
+    database.execute("alter table outbox add column n int, add column old text, add column at time");
+    let mut running = hub.spawn(&pipeline(&hub, &database, outbox()));
+    database.execute("insert into outbox (what, n, old, at) values ('one', 1, 'x', '12:00')");
+    wait_until("the first row", &mut running, || ids(&database) == "1");
+    database.execute("alter table outbox drop column old; insert into outbox (what, n) values ('two', 2)");
+    wait_until("the row without a column", &mut running, || ids(&database) == "1,2");
+    // What the destination already has of a retyped column stays, and becomes wider with it.
+    database.execute("alter table outbox alter n type bigint");
+    database.execute("insert into outbox (what, n) values ('three', 3000000000)");
+    wait_until("the row with a wider column", &mut running, || ids(&database) == "1,2,3");
+    database.execute("alter table outbox rename at to at_time; insert into outbox (what) values ('four')");
+    // The key as well, and several changes between two rows.
+    database.execute("alter table outbox alter id type int, drop column n, add column n text default 'x'");
+    database.execute("alter table outbox drop column n; insert into outbox (what) values ('five')");
+    wait_until("the rows after it", &mut running, || ids(&database) == "1,2,3,4,5");
+    stop(running);
+    let rows = database.rows("select concat_ws(' ', id, what, n, old, at) from heard order by id");
+    let rows: Vec<_> = rows.into_iter().flatten().flatten().collect();
+    assert_eq!(rows, ["1 one 1 x 12:00:00", "2 two 2", "3 three 3000000000", "4 four", "5 five"]);
+}
+
+#[test]
+fn an_outbox_whose_keys_begin_anew_stops_the_run_and_loses_no_row() {
+    let Some(database) = Database::create("outbox_anew") else { return skip("no PostgreSQL") };
+    let hub = Hub::new();
+    database.execute(OUTBOX);
+    let file = pipeline(&hub, &database, outbox());
+    let mut running = hub.spawn(&file);
+    database.execute("insert into outbox (what) select 'old' from generate_series(1, 5)");
+    wait_until("the first rows", &mut running, || ids(&database) == "1,2,3,4,5");
+    database.execute("truncate outbox restart identity; insert into outbox (what) values ('new')");
+    let said = running.wait().stderr;
+    assert!(said.contains("set back from `5` to `1`") && said.contains("--from-scratch"), "{said}");
+    // While nothing runs, too.
+    let said = hub.run(&file).stderr;
+    assert!(said.contains("set back from `5` to `1`"), "{said}");
+    database.execute("truncate heard");
+    let mut running = hub.spawn_with(&file, &["--from-scratch"]);
+    wait_until("the new row", &mut running, || ids(&database) == "1");
+    // A table of the same name whose keys cannot be compared with those of the other one.
+    database.execute("drop table outbox; drop function tell");
+    database.execute(OUTBOX);
+    database.execute("insert into outbox (what) values ('newest')");
+    let said = running.wait().stderr;
+    assert!(said.contains("was dropped and made anew"), "{said}");
+    let said = hub.run(&file).stderr;
+    assert!(said.contains("was dropped and made anew"), "{said}");
+}
+
+#[test]
 fn notifications_arrive_as_they_are_sent_while_somebody_listens() {
     let Some(database) = Database::create("payloads") else { return skip("no PostgreSQL") };
     let hub = Hub::new();

@@ -3,7 +3,10 @@
 use hub_tests::{Database, Hub, skip};
 use serde_json::json;
 
-use crate::wal::{content, destination, soon, source, wait_until};
+use crate::{
+    check_steps::with,
+    wal::{content, destination, soon, source, wait_until},
+};
 
 #[test]
 fn a_table_that_was_left_out_for_a_while_is_read_again_when_it_is_added() {
@@ -40,7 +43,9 @@ fn a_table_that_is_made_anew_stops_the_stream_and_is_read_by_the_next_run() {
     let file = hub.pipeline("anew", &source(&from, json!({})), &destination(&to), &soon());
     let mut running = hub.spawn(&file);
     wait_until(&mut running, "the snapshot", || to.count("a") == 1 && to.count("b") == 1);
-    from.execute("drop table b; create table b (id int primary key, v text); insert into b values (2, 'new')");
+    from.execute(
+        "drop table b; create table b (id int primary key, v text); insert into b values (2, 'new')",
+    );
     let run = running.wait();
     assert!(!run.status.success(), "{}", run.stdout);
     let said = run.stderr;
@@ -52,7 +57,10 @@ fn a_table_that_is_made_anew_stops_the_stream_and_is_read_by_the_next_run() {
     wait_until(&mut running, "its changes", || to.count("b") == 3 && to.count("a") == 2);
     let log = running.stop().stderr;
     assert!(log.contains("what only the old one had stays"), "{log}");
-    assert_eq!(content(&to, "b").into_iter().flatten().collect::<Vec<_>>(), ["(1,old)", "(2,new)", "(3,newer)"]);
+    assert_eq!(
+        content(&to, "b").into_iter().flatten().collect::<Vec<_>>(),
+        ["(1,old)", "(2,new)", "(3,newer)"]
+    );
 }
 
 #[test]
@@ -74,4 +82,73 @@ fn a_table_that_is_taken_out_of_its_publication_stops_the_stream() {
     assert!(!run.status.success(), "{}", run.stdout);
     let said = run.stderr;
     assert!(said.contains("`p` does not have table `public.b`") && said.contains("read it again"), "{said}");
+}
+
+#[test]
+fn rows_of_a_table_that_inherits_stay_its_own() {
+    let Some(from) = Database::create("wal_inherits_from") else { return skip("no PostgreSQL") };
+    let Some(to) = Database::create("wal_inherits_to") else { return skip("no PostgreSQL") };
+    from.execute("create table parent (id int primary key, v text)");
+    from.execute("create table child (n int, primary key (id)) inherits (parent)");
+    from.execute("insert into parent values (1, 'p'); insert into child values (2, 'c', 7)");
+    let hub = Hub::new();
+    let file = hub.pipeline("inherits", &source(&from, json!({})), &destination(&to), &soon());
+    let mut running = hub.spawn(&file);
+    wait_until(&mut running, "the snapshot", || to.count("parent") > 0 && to.count("child") > 0);
+    from.execute("update parent set v = 'both'; insert into child values (3, 'c', 8)");
+    wait_until(&mut running, "the changes", || {
+        content(&to, "child") == content(&from, "child")
+            && content(&to, "parent") == [Some("(1,both)".to_owned())]
+    });
+    running.stop();
+}
+
+#[test]
+fn a_policy_that_hides_rows_stops_the_snapshot_instead_of_leaving_them_out() {
+    let Some(from) = Database::create("wal_policy_from") else { return skip("no PostgreSQL") };
+    let Some(to) = Database::create("wal_policy_to") else { return skip("no PostgreSQL") };
+    from.execute(
+        "create table t (id int primary key); insert into t values (1), (2);
+         alter table t enable row level security; create policy odd on t using (id % 2 = 1);
+         drop role if exists hub_policy; create role hub_policy login replication password 'a-secret';
+         grant select on t to hub_policy; create publication p for table t",
+    );
+    let hub = Hub::new();
+    let mut reading = source(&from, json!({ "publication": "p" }));
+    reading["config"] = with(&from.config(), json!({ "username": "hub_policy", "password": "a-secret" }));
+    let file = hub.pipeline("policy", &reading, &destination(&to), &soon());
+    let run = hub.run(&file);
+    assert!(!run.status.success(), "{}", run.stdout);
+    assert!(run.stderr.contains("row-level security") && run.stderr.contains("BYPASSRLS"), "{}", run.stderr);
+    from.execute("alter role hub_policy bypassrls");
+    let mut running = hub.spawn(&file);
+    wait_until(&mut running, "every row", || to.count("t") == 2);
+    running.stop();
+    from.execute("drop owned by hub_policy; drop role hub_policy");
+}
+
+#[test]
+fn values_that_their_column_cannot_carry_come_as_text_on_request() {
+    let Some(from) = Database::create("wal_text_from") else { return skip("no PostgreSQL") };
+    let Some(to) = Database::create("wal_text_to") else { return skip("no PostgreSQL") };
+    let table = "create table t (id int primary key, grid int[], at time, later timestamp, code char(4))";
+    from.execute(table);
+    to.execute(table);
+    let row = "'{{1,2},{3,NULL}}', '24:00', '294276-12-31 23:59:59', 'a'";
+    from.execute(&format!("insert into t values (1, {row})"));
+    let hub = Hub::new();
+    let pipeline = |options| hub.pipeline("text", &source(&from, options), &destination(&to), &soon());
+    let said = hub.run(&pipeline(json!({}))).stderr;
+    assert!(
+        said.contains("Column `grid`: an array has 2 dimensions") && said.contains("`as_text`"),
+        "{said}"
+    );
+    let options = json!({ "as_text": ["t.grid", "public.t.at", "t.l*", "t.code"] });
+    let mut running = hub.spawn(&pipeline(options));
+    wait_until(&mut running, "the snapshot", || content(&to, "t") == content(&from, "t"));
+    from.execute(&format!(
+        "insert into t values (2, {row}); update t set grid = '[0:1]={{7,8}}' where id = 1"
+    ));
+    wait_until(&mut running, "the changes", || content(&to, "t") == content(&from, "t"));
+    running.stop();
 }

@@ -30,6 +30,8 @@ pub struct Outbox {
     pub cache: Option<i64>,
     /// The step between two keys.
     pub increment: Option<i64>,
+    /// The sequence that the keys come from.
+    pub sequence: Option<u32>,
     /// The role may use the schema, and read the table.
     pub usage: bool,
     pub select: bool,
@@ -58,9 +60,10 @@ impl Outbox {
                 key_indexed: row.try_get(4)?,
                 cache: row.try_get(5)?,
                 increment: row.try_get(6)?,
-                usage: row.try_get(7)?,
-                select: row.try_get(8)?,
-                notifies: row.try_get(9)?,
+                sequence: row.try_get(7)?,
+                usage: row.try_get(8)?,
+                select: row.try_get(9)?,
+                notifies: row.try_get(10)?,
             })
         };
         read().map(Some).map_err(failed)
@@ -106,6 +109,17 @@ impl Outbox {
     }
 }
 
+/// How far an outbox may be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Complete {
+    /// The greatest key that is there.
+    pub key: Option<i64>,
+    /// The last key that its sequence gave out, where there is one and the role may know.
+    pub drawn: Option<i64>,
+    /// The table that has the outbox's name.
+    pub table: u32,
+}
+
 /// The greatest key that is there, once every transaction is over that might still add a smaller one.
 ///
 /// A writer locks the table before its statement draws a key from the sequence. So whoever may still commit a key that
@@ -119,12 +133,19 @@ pub async fn complete_key(
     session: &Session,
     outbox: &Outbox,
     options: &OutboxOptions,
-) -> Result<Option<i64>> {
+) -> Result<Complete> {
     let failed = |error| error::from_driver("Could not look at the outbox", &error);
     let client = session.client();
-    let greatest = sql::greatest_key(&options.schema, &options.table, &options.key);
+    let greatest = sql::greatest_key(&options.schema, &options.table, &options.key, outbox.sequence);
     let row = session.work(client.query_one(&greatest, &[])).await.map_err(failed)?;
-    let Some(key) = row.try_get::<_, Option<i64>>(0).map_err(failed)? else { return Ok(None) };
+    let complete = Complete {
+        key: row.try_get(0).map_err(failed)?,
+        drawn: row.try_get(1).map_err(failed)?,
+        table: row.try_get(2).map_err(failed)?,
+    };
+    if complete.key.is_none() {
+        return Ok(complete);
+    }
     let mut waited_for: Option<Vec<String>> = None;
     let (mut pause, longest) = PAUSES;
     let (started, mut said) = (Instant::now(), false);
@@ -139,7 +160,7 @@ pub async fn complete_key(
             }
         }
         if writers.is_empty() {
-            return Ok(Some(key));
+            return Ok(complete);
         }
         if !said && started.elapsed() > LONG_WAIT {
             said = true;

@@ -50,6 +50,12 @@ pub struct OutboxPosition {
     /// Smaller keys that have not come.
     #[serde(default, skip_serializing_if = "Gaps::is_empty")]
     pub gaps: Gaps,
+    /// The table that the keys are of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<u32>,
+    /// The last key that its sequence had given out, where that could be seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drawn: Option<i64>,
 }
 
 impl OutboxPosition {
@@ -176,8 +182,18 @@ impl OutboxReader {
         }
         self.look_for_missing(session).await?;
         let Some(table) = &self.table else { return Err(Error::internal("The outbox is not known")) };
-        let through = complete_key(&self.link, session, &table.outbox, &self.options).await?;
-        let Some(through) = through.filter(|key| self.position.after.is_none_or(|after| *key > after)) else {
+        let complete = complete_key(&self.link, session, &table.outbox, &self.options).await?;
+        if complete.table != table.outbox.oid {
+            return self.look_up(session).await;
+        }
+        if let (Some(before), Some(now)) = (self.position.drawn, complete.drawn)
+            && now < before
+        {
+            return Err(self.begins_anew(format!("its sequence was set back from `{before}` to `{now}`")));
+        }
+        self.position.drawn = complete.drawn.or(self.position.drawn);
+        let Some(through) = complete.key.filter(|key| self.position.after.is_none_or(|after| *key > after))
+        else {
             return Ok(());
         };
         self.read(session, &Keys::Through(through)).await?;
@@ -222,10 +238,24 @@ impl OutboxReader {
     /// Finds out what the outbox is, and says its shape where it has changed.
     async fn look_up(&mut self, session: &Session) -> Result<()> {
         let (outbox, shape, key) = look_up(session, &self.options).await?;
+        if self.position.table.is_some_and(|table| table != outbox.oid) {
+            return Err(self.begins_anew("it was dropped and made anew".into()));
+        }
+        self.position.table = Some(outbox.oid);
         let schema = StreamSchema::new(self.stream(), self.shapes, shape.schema());
         self.events.send(Event::Schema(schema)).await;
         self.table = Some(Table { outbox, shape: Arc::new(shape), key });
         Ok(())
+    }
+
+    /// Rows whose keys are not behind the position would never be read.
+    fn begins_anew(&self, why: String) -> Error {
+        let OutboxOptions { schema, table, key } = &self.options;
+        let message = format!("The keys of outbox `{schema}.{table}` may begin anew: {why}");
+        Error::new(ErrorKind::PositionLost, message).with_field("outbox").with_hint(format!(
+            "Read all that is there with `--from-scratch`, or start at {}",
+            json!({ "v": VERSION, "key": key, "after": 0 })
+        ))
     }
 
     fn stream(&self) -> StreamId {
@@ -245,7 +275,7 @@ impl OutboxReader {
         let statement =
             select(&sql::outbox_rows(&self.options.schema, &self.options.table), &shape.casts(), &selection);
         session.run(sql::BEGIN_READING, READING).await?;
-        if !is_unchanged(session, &self.options, &shape).await? {
+        if !is_unchanged(session, &self.options, table.outbox.oid, &shape).await? {
             session.run("COMMIT", READING).await?;
             self.shapes += 1;
             self.look_up(session).await?;
@@ -328,14 +358,15 @@ pub async fn look_up(session: &Session, options: &OutboxOptions) -> Result<(Outb
     Ok((outbox, prepared.shape, place))
 }
 
-/// Whether the outbox still has the columns of a shape. In a transaction they stay so until its end.
-async fn is_unchanged(session: &Session, options: &OutboxOptions, shape: &Shape) -> Result<bool> {
+/// Whether the outbox is still the same table, with the columns of a shape. In a transaction they stay so until its end.
+async fn is_unchanged(session: &Session, options: &OutboxOptions, oid: u32, shape: &Shape) -> Result<bool> {
     let statement = sql::outbox_rows(&options.schema, &options.table);
     let prepared = session.work(session.client().prepare(&statement)).await;
     let prepared = prepared.map_err(|error| error::from_driver(READING, &error))?;
     let columns = prepared.columns();
     let names = columns.iter().map(tokio_postgres::Column::name);
-    Ok(names.eq(shape.columns.iter().map(|column| column.column.name.as_str()))
+    Ok(columns.iter().all(|column| column.table_oid() == Some(oid))
+        && names.eq(shape.columns.iter().map(|column| column.column.name.as_str()))
         && shape
             .check_unchanged(columns.iter().map(|column| (column.type_().oid(), column.type_modifier())))
             .is_ok())

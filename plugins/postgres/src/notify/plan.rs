@@ -114,7 +114,7 @@ async fn begin(
     let at = |after| OutboxPosition { key: options.key.clone(), after, ..OutboxPosition::default() };
     match &request.start_at {
         None | Some(StartAt::Earliest) => Ok(at(None)),
-        Some(StartAt::Latest) => Ok(at(complete_key(link, session, &outbox, options).await?)),
+        Some(StartAt::Latest) => Ok(at(complete_key(link, session, &outbox, options).await?.key)),
         Some(StartAt::Position(position)) => OutboxPosition::read(position, &options.key),
         Some(StartAt::Time(_)) => Err(Error::unsupported("An outbox that starts at a time").with_hint(
             format!("Start at a position: {}", json!({ "v": VERSION, "key": options.key, "after": 0 })),

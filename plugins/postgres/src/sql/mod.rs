@@ -52,7 +52,7 @@ pub fn session_settings(statement_timeout_ms: u64) -> String {
     let mut settings = String::from(
         "SET client_encoding = 'UTF8'; SET DateStyle = 'ISO, YMD'; SET IntervalStyle = 'postgres'; \
          SET TimeZone = 'UTC'; SET extra_float_digits = 3; SET bytea_output = 'hex'; SET xmloption = 'content'; \
-         SET lc_monetary = 'C'; SET standard_conforming_strings = on",
+         SET lc_monetary = 'C'; SET standard_conforming_strings = on; SET array_nulls = on",
     );
     if statement_timeout_ms > 0 {
         settings.push_str(&format!("; SET statement_timeout = {statement_timeout_ms}"));

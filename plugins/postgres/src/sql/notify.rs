@@ -16,11 +16,11 @@ pub const NOTIFY: &str = "SELECT pg_catalog.pg_notify($1, $2)";
 pub const QUEUE_USAGE: &str = "SELECT pg_catalog.pg_notification_queue_usage()";
 
 /// What an outbox is. In: schema, table, key column. Out: the table's OID and kind; the key's type, whether it is NOT
-/// NULL and the first column of an index; cache and increment of its sequence; USAGE on the schema, SELECT on the table;
+/// NULL and the first column of an index; cache, increment and OID of its sequence; USAGE on the schema, SELECT on the table;
 /// whether something notifies when rows are added.
 pub const OUTBOX: &str = "SELECT c.oid, c.relkind::text, t.typname::text, coalesce(a.attnotnull, false), \
     EXISTS (SELECT FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid AND i.indisvalid AND i.indpred IS NULL \
-    AND i.indkey[0] = a.attnum), s.seqcache, s.seqincrement, \
+    AND i.indkey[0] = a.attnum), s.seqcache, s.seqincrement, s.seqrelid, \
     pg_catalog.has_schema_privilege(n.oid, 'USAGE'), pg_catalog.has_table_privilege(c.oid, 'SELECT'), \
     EXISTS (SELECT FROM pg_catalog.pg_trigger g JOIN pg_catalog.pg_proc p ON p.oid = g.tgfoid \
     WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') AND g.tgtype & 4 <> 0 \
@@ -28,7 +28,7 @@ pub const OUTBOX: &str = "SELECT c.oid, c.relkind::text, t.typname::text, coales
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
     LEFT JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attname = $3 AND a.attnum > 0 \
     AND NOT a.attisdropped LEFT JOIN pg_catalog.pg_type t ON t.oid = a.atttypid \
-    LEFT JOIN LATERAL (SELECT q.seqcache, q.seqincrement FROM pg_catalog.pg_depend d \
+    LEFT JOIN LATERAL (SELECT q.seqcache, q.seqincrement, q.seqrelid FROM pg_catalog.pg_depend d \
     JOIN pg_catalog.pg_sequence q ON q.seqrelid = d.objid \
     WHERE d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass \
     AND d.refobjid = c.oid AND d.refobjsubid = a.attnum AND d.deptype IN ('a', 'i') LIMIT 1) s ON true \
@@ -47,10 +47,20 @@ pub const WRITERS: &str = "WITH RECURSIVE tree(oid) AS (SELECT $1::oid UNION \
 /// Starts to read an outbox: its columns stay as they are until the end, and every statement sees what is committed.
 pub const BEGIN_READING: &str = "BEGIN TRANSACTION ISOLATION LEVEL READ COMMITTED READ ONLY";
 
-/// The greatest key of an outbox.
-pub fn greatest_key(schema: &str, table: &str, key: &str) -> String {
+/// The greatest key of an outbox, the last one that its sequence gave out, where the role may know, and the table's OID.
+pub fn greatest_key(schema: &str, table: &str, key: &str, sequence: Option<u32>) -> String {
     let key = identifier(key);
-    format!("SELECT pg_catalog.max(o.{key})::int8 FROM {} o", qualified(Some(schema), table))
+    let drawn = sequence.map_or("NULL".into(), |oid| {
+        format!(
+            "CASE WHEN pg_catalog.has_sequence_privilege('{oid}'::oid, 'USAGE, SELECT') \
+             THEN pg_catalog.pg_sequence_last_value('{oid}'::oid) END"
+        )
+    });
+    let table = qualified(Some(schema), table);
+    let name = literal(&table);
+    format!(
+        "SELECT pg_catalog.max(o.{key})::int8, ({drawn})::int8, {name}::pg_catalog.regclass::oid FROM {table} o"
+    )
 }
 
 /// All columns of an outbox.
@@ -122,7 +132,7 @@ mod tests {
     fn statements_quote_every_name_and_number() {
         let statements = [
             listen(&["orders".into(), "it's \"here\"".into()]),
-            greatest_key("s", "t \"x\"", "key"),
+            greatest_key("s", "t \"x\"", "key", Some(7)),
             outbox_rows("s", "t \"x\""),
             keys_between(1, Some(i64::MIN), 7).join(" AND "),
             keys_between(0, None, i64::MAX).join(" AND "),

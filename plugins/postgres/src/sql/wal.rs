@@ -106,11 +106,18 @@ pub fn null_of_each(type_names: &[String]) -> String {
     format!("SELECT {}", columns.join(", "))
 }
 
-/// The rows that a publication sends of a table.
-pub fn published_rows(table: &Table, columns: &[String], filter: Option<&str>) -> String {
+/// The rows that a publication sends of a table. Those of tables that inherit from it are sent as theirs, those of
+/// partitions as its own.
+pub fn published_rows(
+    table: &Table,
+    is_partitioned: bool,
+    columns: &[String],
+    filter: Option<&str>,
+) -> String {
     let columns: Vec<_> = columns.iter().map(|name| identifier(name)).collect();
     let filter = filter.map(|filter| format!(" WHERE {filter}")).unwrap_or_default();
-    format!("SELECT {} FROM {}{filter}", columns.join(", "), qualified(Some(&table.0), &table.1))
+    let only = if is_partitioned { "" } else { "ONLY " };
+    format!("SELECT {} FROM {only}{}{filter}", columns.join(", "), qualified(Some(&table.0), &table.1))
 }
 
 /// What logical decoding needs: version, standby or not, `wal_level`, the longest silence that the server bears, in
@@ -171,12 +178,15 @@ pub const CAPTURABLE: &str = "SELECT n.nspname::text, c.relname::text FROM pg_ca
     AND n.nspname <> 'information_schema' AND pg_catalog.left(n.nspname::text, 3) <> 'pg_' \
     AND pg_catalog.left(c.relname::text, 6) <> '__hub_' ORDER BY 1, 2";
 
-/// A table: OID, replica identity, the server's estimate of its rows, and whether an update or delete can be sent.
-/// In: schema, name.
+/// Policies that would hide rows of a snapshot make it fail instead: the stream sends every row.
+pub const SHOW_EVERY_ROW: &str = "SET LOCAL row_security = off";
+
+/// A table: OID, replica identity, the server's estimate of its rows, whether an update or delete can be sent, and
+/// whether it is partitioned. In: schema, name.
 pub const TABLE: &str = "SELECT c.oid, c.relreplident::text, c.reltuples::int8, \
     CASE c.relreplident WHEN 'f' THEN true WHEN 'n' THEN false ELSE EXISTS ( \
     SELECT 1 FROM pg_catalog.pg_index i WHERE i.indrelid = c.oid \
-    AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END) END \
+    AND CASE c.relreplident WHEN 'i' THEN i.indisreplident ELSE i.indisprimary END) END, c.relkind = 'p' \
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
     WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p')";
 
@@ -250,9 +260,11 @@ mod tests {
             )
         );
         assert_eq!(
-            published_rows(&hostile[0], &["a\"b".into(), "c".into()], Some("(a > 1)")),
-            format!(r#"SELECT "a""b", "c" FROM {quoted} WHERE (a > 1)"#)
+            published_rows(&hostile[0], false, &["a\"b".into(), "c".into()], Some("(a > 1)")),
+            format!(r#"SELECT "a""b", "c" FROM ONLY {quoted} WHERE (a > 1)"#)
         );
+        let partitioned = published_rows(&hostile[0], true, &["c".into()], None);
+        assert_eq!(partitioned, format!(r#"SELECT "c" FROM {quoted}"#));
     }
 
     #[test]

@@ -16,17 +16,13 @@ use tokio::{task::JoinHandle, time};
 use super::{
     decoder::Decoder,
     facts::Facts,
-    options::WalOptions,
+    options::{AsText, WalOptions},
     pattern::TablePattern,
     slot::{self, NewSlot},
     snapshot::{SnapshotReader, SnapshotSetup, open_table},
     stream::StreamSetup,
 };
-use crate::{
-    config::Settings,
-    connection::Session,
-    query::{Decimals, ReaderSessions},
-};
+use crate::{config::Settings, connection::Session, query::ReaderSessions};
 
 /// How long a server without room for one more slot is left alone.
 const NO_ROOM_PAUSE: Duration = Duration::from_secs(10);
@@ -79,9 +75,12 @@ impl Again {
         }
     }
 
-    /// Whether every numeric is carried as text.
-    pub fn decimals_as_text(&self) -> bool {
-        self.options.decimals == Decimals::Text
+    /// What is carried as text.
+    ///
+    /// # Errors
+    /// As [`WalOptions::as_text`].
+    pub fn as_text(&self) -> Result<AsText> {
+        self.options.as_text()
     }
 
     /// Takes a wish: `{"tables": ["schema.table", …]}`.

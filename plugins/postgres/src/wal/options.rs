@@ -1,6 +1,7 @@
 use hub_plugin_api::{Config, Error, Parameter, Result};
 use serde::Deserialize;
 
+use super::pattern::ColumnPattern;
 use crate::query::Decimals;
 
 /// What is read of a table.
@@ -41,8 +42,26 @@ pub struct WalOptions {
     pub slot: Option<String>,
     /// Default `number`.
     pub decimals: Decimals,
+    /// Patterns of columns that are carried as the server writes them.
+    #[serde(default)]
+    pub as_text: Vec<String>,
     /// Milliseconds to wait for a lock; 0: for ever. Default 30,000.
     pub lock_timeout_ms: u64,
+}
+
+/// What is carried as text although its type has a form of its own.
+#[derive(Clone, Debug, Default)]
+pub struct AsText {
+    /// Every numeric.
+    pub decimals: bool,
+    columns: Vec<ColumnPattern>,
+}
+
+impl AsText {
+    /// Whether a column is named.
+    pub fn names(&self, schema: &str, table: &str, column: &str) -> bool {
+        self.columns.iter().any(|pattern| pattern.matches(schema, table, column))
+    }
 }
 
 impl WalOptions {
@@ -69,7 +88,17 @@ impl WalOptions {
             return Err(Error::config("slot", "A slot that is there already has no snapshot to begin with")
                 .with_hint("Set `capture` to `stream-only`, or let the slot be made by leaving `slot` out"));
         }
+        options.as_text()?;
         Ok(options)
+    }
+
+    /// What is carried as text.
+    ///
+    /// # Errors
+    /// [`hub_plugin_api::ErrorKind::InvalidConfig`] for what is no column's name.
+    pub fn as_text(&self) -> Result<AsText> {
+        let columns = self.as_text.iter().map(|text| ColumnPattern::parse("as_text", text));
+        Ok(AsText { decimals: self.decimals == Decimals::Text, columns: columns.collect::<Result<_>>()? })
     }
 }
 
@@ -101,6 +130,10 @@ pub fn parameters() -> Vec<Parameter> {
             .default("number")
             .advanced()
             .describe("Whether numerics with declared digits are carried as numbers, which cannot be NaN or infinite"),
+        Parameter::list("as_text", "As text").advanced().describe(
+            "Columns that are carried as the server writes them, whatever they hold, as `schema.table.column`, \
+             `table.column` in schema public, or with `*` for any text",
+        ),
         Parameter::number("lock_timeout_ms", "Lock timeout")
             .default(30_000)
             .range(0, i64::from(i32::MAX))
@@ -111,6 +144,8 @@ pub fn parameters() -> Vec<Parameter> {
 
 #[cfg(test)]
 mod tests {
+    use hub_plugin_api::json;
+
     use super::*;
 
     #[test]
@@ -120,6 +155,7 @@ mod tests {
             (Config::new().with("slot", "s"), "slot"),
             (Config::new().with("slot", long.as_str()).with("capture", "stream-only"), "slot"),
             (Config::new().with("publication", "a\0"), "publication"),
+            (Config::new().with("as_text", json!(["t.a", "a"])), "as_text"),
         ] {
             assert_eq!(WalOptions::read(&options).unwrap_err().field.as_deref(), Some(field));
         }

@@ -1,4 +1,5 @@
-//! Names of tables as users write them: `schema.table`, `table`, `"Odd.Name".t`, `schema.*`.
+//! Names of tables and columns as users write them: `schema.table`, `table`, `"Odd.Name".t`, `schema.*`,
+//! `table.column`.
 
 use hub_plugin_api::{Error, Result};
 
@@ -45,6 +46,52 @@ impl TablePattern {
     /// Whether a table is meant.
     pub fn matches(&self, schema: &str, name: &str) -> bool {
         self.schema.matches(schema) && self.name.matches(name)
+    }
+}
+
+/// A column's name behind its table's, with `*` for any text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnPattern {
+    table: TablePattern,
+    name: Part,
+}
+
+impl ColumnPattern {
+    /// Reads a pattern: `schema.table.column`, or `table.column` in schema `public`.
+    ///
+    /// # Errors
+    /// [`hub_plugin_api::ErrorKind::InvalidConfig`] for what is no name.
+    pub fn parse(field: &str, text: &str) -> Result<Self> {
+        let mut parts = Vec::new();
+        let mut left = Some(text.trim());
+        while let Some(next) = left {
+            let Some((part, rest)) = part(next) else { break };
+            parts.push(part);
+            left = rest.strip_prefix('.');
+            if left.is_none() && !rest.is_empty() {
+                parts.clear();
+            }
+        }
+        let public = || Part { text: "public".into(), quoted: true };
+        let (schema, table, name) = match <[Part; 3]>::try_from(parts) {
+            Ok([schema, table, name]) if left.is_none() => (schema, table, name),
+            Err(parts) if left.is_none() => match <[Part; 2]>::try_from(parts) {
+                Ok([table, name]) => (public(), table, name),
+                Err(_) => return Err(Self::wrong(field, text)),
+            },
+            _ => return Err(Self::wrong(field, text)),
+        };
+        Ok(Self { table: TablePattern { schema, name: table }, name })
+    }
+
+    fn wrong(field: &str, text: &str) -> Error {
+        Error::config(field, format!("`{text}` is not the name of a table's column"))
+            .with_hint("Write `schema.table.column`, with double quotes around a part that holds a dot")
+    }
+
+    /// Whether a column is meant.
+    pub fn matches(&self, schema: &str, table: &str, column: &str) -> bool {
+        self.table.matches(schema, table) && self.name.matches(column)
     }
 }
 
@@ -110,6 +157,17 @@ mod tests {
         for wrong in ["", ".", "a.", ".b", "a.b.c", "\"a", "\"\"", "a\"b"] {
             let error = TablePattern::parse("tables", wrong).unwrap_err();
             assert_eq!(error.field.as_deref(), Some("tables"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn columns_are_named_behind_their_table() {
+        let column = |text: &str| ColumnPattern::parse("as_text", text).unwrap();
+        assert!(column("t.c").matches("public", "t", "c") && !column("t.c").matches("s", "t", "c"));
+        assert!(column("s.t*.\"C.d\"").matches("s", "two", "C.d") && !column("s.t.*").matches("s", "u", "c"));
+        for wrong in ["", "c", "t.", ".c", "a.b.c.d", "t.\"c", "t.c\"", "\"t\"x.c"] {
+            let error = ColumnPattern::parse("as_text", wrong).unwrap_err();
+            assert_eq!(error.field.as_deref(), Some("as_text"), "{wrong}");
         }
     }
 }

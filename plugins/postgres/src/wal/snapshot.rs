@@ -3,13 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use hub_plugin_api::{
-    Budgets, Canceller, Config, Context, Event, Level, Reader, Result, Rows, StreamSchema,
+    Budgets, Canceller, Config, Context, Error, Event, Level, Reader, Result, Rows, StreamSchema,
     arrow::{
         array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array, new_null_array},
         datatypes::DataType,
     },
     async_trait,
     changes::Op,
+    json,
 };
 
 use super::{
@@ -19,7 +20,7 @@ use super::{
 };
 use crate::{
     config::Settings,
-    query::{Decimals, Prepared, QueryOptions, ReaderSessions, ReaderSetup, start_copy},
+    query::{Prepared, QueryOptions, ReaderSessions, ReaderSetup, start_copy},
     sql::{
         read::Selection,
         wal::{self, Table},
@@ -51,16 +52,22 @@ pub async fn open_table(
 ) -> Result<SnapshotReader> {
     let options = setup.options;
     let session = setup.sessions.open(settings, context).await?;
+    session.run(wal::SHOW_EVERY_ROW, "Could not prepare the session").await?;
     let version = setup.sessions.version;
     let published = tables::published(&session, setup.publication, setup.table, version).await?;
     say_generated(context, setup.table, &published);
     let names: Vec<_> = published.relation.columns.iter().map(|column| column.name.clone()).collect();
-    let statement = wal::published_rows(setup.table, &names, published.filter.as_deref());
-    let as_text = options.decimals == Decimals::Text;
-    let shape = TableShape::of(&session, published.relation, as_text).await?;
-    let query =
-        Config::new().with("statement", statement).with("decimals", if as_text { "text" } else { "number" });
-    let prepared = Prepared::new(&session, &QueryOptions::read(&query)?, None).await?;
+    let filter = published.filter.as_deref();
+    let statement = wal::published_rows(setup.table, published.is_partitioned, &names, filter);
+    let as_text = options.as_text()?;
+    let shape = TableShape::of(&session, published.relation, &as_text).await?;
+    let (schema, table) = setup.table;
+    let of_text: Vec<_> = names.iter().filter(|name| as_text.names(schema, table, name)).collect();
+    let query = Config::new()
+        .with("statement", statement)
+        .with("decimals", if as_text.decimals { "text" } else { "number" })
+        .with("as_text", json!(of_text));
+    let prepared = Prepared::new(&session, &QueryOptions::read(&query)?, None).await.map_err(hidden_rows)?;
     let reader_setup = ReaderSetup {
         prepared: Arc::new(prepared),
         selection: Selection::default(),
@@ -71,6 +78,17 @@ pub async fn open_table(
     };
     let rows = start_copy(setup.sessions.open_raw(settings, context).await?, reader_setup).await?;
     Ok(SnapshotReader { rows, shape, seq: 0 })
+}
+
+/// Says what to do about policies that hide rows.
+fn hidden_rows(error: Error) -> Error {
+    match error.source.as_deref() {
+        Some(text) if text.contains("row-level security") => error.with_hint(
+            "A policy hides rows of the table from the role, and the stream sends all of them: run `ALTER ROLE … \
+             BYPASSRLS`, or connect as the table's owner",
+        ),
+        _ => error,
+    }
 }
 
 /// Columns that the server computes are not among the changes, so neither are they among the rows.

@@ -197,7 +197,7 @@ impl StreamReader {
 
     async fn describe(&mut self, relation: Relation) -> Result<TableShape> {
         let stream = format!("{}.{}", relation.schema, relation.name);
-        TableShape::of(&self.session, relation, self.again.decimals_as_text())
+        TableShape::of(&self.session, relation, &self.again.as_text()?)
             .await
             .map_err(|error| error.with_context("table", stream))
     }

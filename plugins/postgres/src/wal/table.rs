@@ -8,7 +8,10 @@ use hub_plugin_api::{
 };
 use tokio_postgres::types::Type;
 
-use super::message::{Relation, RelationColumn};
+use super::{
+    message::{Relation, RelationColumn},
+    options::AsText,
+};
 use crate::{
     connection::Session,
     error,
@@ -48,7 +51,7 @@ impl TableShape {
     ///
     /// # Errors
     /// When the server cannot be asked, or a type is gone.
-    pub async fn of(session: &Session, relation: Relation, decimals_as_text: bool) -> Result<Self> {
+    pub async fn of(session: &Session, relation: Relation, as_text: &AsText) -> Result<Self> {
         let failed = |error| error::from_driver("Could not look up a table's columns", &error);
         let names: Vec<_> = relation.columns.iter().map(|column| column.name.as_str()).collect();
         let oids: Vec<_> = relation.columns.iter().map(|column| column.type_oid).collect();
@@ -75,16 +78,19 @@ impl TableShape {
             });
         }
         let types = resolve(session, &relation, &declared).await?;
-        Ok(Self::new(relation, declared, types, decimals_as_text))
+        Ok(Self::new(relation, declared, types, as_text))
     }
 
-    fn new(relation: Relation, declared: Vec<Declared>, types: Vec<Type>, decimals_as_text: bool) -> Self {
+    fn new(relation: Relation, declared: Vec<Declared>, types: Vec<Type>, as_text: &AsText) -> Self {
         let key = key(&relation, &declared);
         let mut columns = Vec::with_capacity(types.len());
         for (place, ((described, declared), server_type)) in
             relation.columns.iter().zip(declared).zip(types).enumerate()
         {
-            let reading = reading(&server_type, described.modifier, decimals_as_text);
+            let reading = match as_text.names(&relation.schema, &relation.name, &described.name) {
+                true => Reading::opaque(&server_type),
+                false => reading(&server_type, described.modifier, as_text.decimals),
+            };
             let mut column =
                 Column::new(&described.name, reading.logical.clone()).declared(ENGINE, declared.name);
             column.infinity = reading.has_infinity();
@@ -215,7 +221,7 @@ mod tests {
         });
         let relation =
             Relation { oid: 1, schema: "s".into(), name: "t".into(), identity, columns: described.collect() };
-        TableShape::new(relation, declared.collect(), vec![Type::INT4; columns.len()], false)
+        TableShape::new(relation, declared.collect(), vec![Type::INT4; columns.len()], &AsText::default())
     }
 
     fn key_of(shape: &TableShape) -> Vec<String> {

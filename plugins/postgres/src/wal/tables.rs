@@ -141,6 +141,8 @@ pub struct Published {
     pub filter: Option<String>,
     /// The columns that the server computes, and does not send.
     pub generated: Vec<String>,
+    /// Its rows are those of its partitions.
+    pub is_partitioned: bool,
 }
 
 /// Looks up what a publication sends of a table; without one, everything.
@@ -162,6 +164,7 @@ pub async fn published(
     };
     let oid: u32 = row.try_get(0).map_err(failed)?;
     let identity: String = row.try_get(1).map_err(failed)?;
+    let is_partitioned: bool = row.try_get(4).map_err(failed)?;
     let (mut only, mut filter) = (None, None);
     if let (Some(publication), true) = (publication, version >= 150_000) {
         let part = session
@@ -201,7 +204,7 @@ pub async fn published(
         identity: identity.bytes().next().unwrap_or(b'd'),
         columns,
     };
-    Ok(Published { relation, filter, generated })
+    Ok(Published { relation, filter, generated, is_partitioned })
 }
 
 #[cfg(test)]
