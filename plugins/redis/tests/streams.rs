@@ -178,6 +178,73 @@ fn entries_that_were_trimmed_before_they_were_read_are_told() {
     });
 }
 
+#[test]
+fn a_stream_that_was_made_anew_is_told_or_read_from_its_beginning() {
+    run(async {
+        let (server, mut client, name) = stream("anew").await;
+        add(&mut client, &name, 100..110).await;
+        let connection = server.connection().await;
+        let mut options = json!({ "streams": [name] });
+        let plan = connection.plan(&plan_request("streams", "p", options.clone())).await.unwrap();
+        let mut reader = open(&*plan, None).await.unwrap();
+        let read = follow(&mut *reader, PATIENCE).await.unwrap();
+        let position = read.boundaries.last().unwrap().position.clone();
+        // While it is read, and while it is not.
+        redis::cmd("DEL").arg(&name).exec_async(&mut client).await.unwrap();
+        add(&mut client, &name, 0..3).await;
+        let error = follow(&mut *reader, PATIENCE).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::PositionLost, "{error}");
+        assert!(error.message.contains("`3-1`") && error.message.contains("`110-1`"), "{error}");
+        drop(reader);
+        let mut reader = open(&*plan, position.clone()).await.unwrap();
+        assert_eq!(follow(&mut *reader, PATIENCE).await.unwrap_err().kind, ErrorKind::PositionLost);
+        drop(reader);
+        options["on_trimmed"] = json!("warn");
+        let plan = connection.plan(&plan_request("streams", "p", options)).await.unwrap();
+        let mut reader = open(&*plan, position).await.unwrap();
+        let read = follow(&mut *reader, PATIENCE).await.unwrap();
+        assert_eq!(read.texts("entry_id"), ["1-1", "2-1", "3-1"]);
+    });
+}
+
+#[test]
+fn a_group_that_is_gone_is_made_again_where_the_pipeline_is() {
+    run(async {
+        let (server, mut client, name) = stream("regrouped").await;
+        add(&mut client, &name, 100..110).await;
+        let connection = server.connection().await;
+        let options = json!({ "streams": [name], "group": "g" });
+        let plan = connection.plan(&plan_request("streams", "p", options.clone())).await.unwrap();
+        let mut reader = open(&*plan, None).await.unwrap();
+        let read = follow(&mut *reader, PATIENCE).await.unwrap();
+        assert_eq!(read.rows(), 10);
+        let last = read.boundaries.last().unwrap();
+        reader.acknowledge(last.number).await.unwrap();
+        let position = last.position.clone();
+        drop(reader);
+        redis::cmd("XGROUP").arg("DESTROY").arg(&name).arg("g").exec_async(&mut client).await.unwrap();
+        add(&mut client, &name, 110..112).await;
+        // The run that goes on plans anew, and knows that it does.
+        let mut request = plan_request("streams", "p", options);
+        request.interrupted = Some(plan.description());
+        let plan = connection.plan(&request).await.unwrap();
+        let mut reader = open(&*plan, position).await.unwrap();
+        let read = follow(&mut *reader, PATIENCE).await.unwrap();
+        assert_eq!(read.texts("entry_id"), ["111-1", "112-1"], "behind what was read, and nothing left out");
+        let position = read.boundaries.last().unwrap().position.clone();
+        drop(reader);
+        // With the whole stream: what was given to this consumer and has small ids was not read before.
+        redis::cmd("DEL").arg(&name).exec_async(&mut client).await.unwrap();
+        add(&mut client, &name, 0..2).await;
+        let mut reader = open(&*plan, position.clone()).await.unwrap();
+        assert_eq!(follow(&mut *reader, PATIENCE).await.unwrap().rows(), 2);
+        drop(reader);
+        let mut reader = open(&*plan, position).await.unwrap();
+        let read = follow(&mut *reader, PATIENCE).await.unwrap();
+        assert_eq!(read.texts("entry_id"), ["1-1", "2-1"], "they were not acknowledged");
+    });
+}
+
 /// A destination that stores rows and position in one step, as a transaction does.
 #[derive(Default)]
 struct Durable {

@@ -35,16 +35,16 @@ pub fn own_consumer(pipeline: &str) -> String {
     format!("connector-hub:{pipeline}")
 }
 
-/// Makes a group at the beginning or the end of a stream, unless it is there.
+/// Makes a group at the beginning or the end of a stream, or behind an entry, unless it is there; whether it was made.
 ///
 /// # Errors
 /// When the server refuses.
-pub async fn create(session: &mut Session, stream: &str, group: &str, from: &str) -> Result<()> {
+pub async fn create(session: &mut Session, stream: &str, group: &str, from: &str) -> Result<bool> {
     let mut command = redis::cmd("XGROUP");
     command.arg("CREATE").arg(stream).arg(group).arg(from).arg("MKSTREAM");
     match session.call("Could not make the consumer group", &command).await {
-        Err(error) if error.code.as_deref() == Some("BUSYGROUP") => Ok(()),
-        other => other.map(drop),
+        Err(error) if error.code.as_deref() == Some("BUSYGROUP") => Ok(false),
+        other => other.map(|_| true),
     }
 }
 

@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use hub_plugin_api::{
     Error, Guarantee, OpenRequest, Plan, PlanDescription, PlanRequest, Reader, Result, Snapshot, Split,
     StartAt, StreamId, async_trait, json,
@@ -11,7 +9,7 @@ use super::{
     options::{Start, StreamsOptions},
     position::{POSITION, StreamPosition, StreamsPosition},
     reader::{self, Setup},
-    trimmed::Known,
+    trimmed,
 };
 use crate::connection::{Server, Session};
 
@@ -45,20 +43,26 @@ pub async fn plan(server: &Server, request: &PlanRequest) -> Result<Box<dyn Plan
         Group::new(name, consumer.unwrap_or_else(|| group::own_consumer(&request.pipeline)))
     });
     let mut session = server.session().await?;
-    if let Some(group) = group.as_ref().filter(|_| options.create_group && !request.peek) {
+    let interrupted = request.interrupted.as_ref().and_then(|interrupted| interrupted.splits.first());
+    let mut begin: StreamsPosition = match interrupted {
+        Some(split) => serde_json::from_value(split.opaque["begin"].clone())?,
+        None => StreamsPosition::default(),
+    };
+    // A group that has gone since is made again where its pipeline is: when the split is opened.
+    if let Some(group) =
+        group.as_ref().filter(|_| options.create_group && !request.peek && interrupted.is_none())
+    {
         let from = if start == Start::Latest { "$" } else { "0" };
         for stream in &options.streams {
             group::create(&mut session, stream, &group.name, from).await?;
         }
     }
-    let begin = match &request.interrupted {
-        Some(interrupted) => interrupted.splits.first().map(|split| split.opaque["begin"].clone()),
-        None => None,
-    };
-    let begin = match begin {
-        Some(begin) => begin,
-        None => serde_json::to_value(beginning(&mut session, &options, start).await?)?,
-    };
+    // Also those that were added to the options.
+    for stream in &options.streams {
+        if !begin.streams.contains_key(stream) {
+            begin.streams.insert(stream.clone(), beginning(&mut session, stream, start).await?);
+        }
+    }
     let (guarantee, reason) = if group.is_some() {
         (Guarantee::AtLeastOnce, "The group gives an entry again when it was not acknowledged in time")
     } else {
@@ -83,29 +87,14 @@ pub async fn plan(server: &Server, request: &PlanRequest) -> Result<Box<dyn Plan
     Ok(Box::new(StreamsPlan { server: server.clone(), options, group, description }))
 }
 
-/// Where each stream begins, and what was removed from it before our time.
-async fn beginning(session: &mut Session, options: &StreamsOptions, start: Start) -> Result<StreamsPosition> {
-    const DOING: &str = "Could not look at the stream";
-    let mut streams = BTreeMap::new();
-    for stream in &options.streams {
-        let mut position = StreamPosition::default();
-        let info = session.call(DOING, redis::cmd("XINFO").arg("STREAM").arg(stream)).await;
-        match info {
-            Ok(info) => {
-                let known = Known::of(&info)?;
-                position.removed = known.newest_deleted;
-                (position.last, position.read) = match start {
-                    Start::Earliest => (EntryId::default(), known.removed),
-                    Start::Latest => (known.newest, known.added),
-                };
-            }
-            // There is no such key yet.
-            Err(error) if error.source.as_deref() == Some("no such key") => {}
-            Err(error) => return Err(error.with_field("streams")),
-        }
-        streams.insert(stream.clone(), position);
-    }
-    Ok(StreamsPosition { streams })
+/// Where a stream begins, and what was removed from it before our time.
+async fn beginning(session: &mut Session, stream: &str, start: Start) -> Result<StreamPosition> {
+    let Some(known) = trimmed::known(session, stream).await? else { return Ok(StreamPosition::default()) };
+    let (last, read) = match start {
+        Start::Earliest => (EntryId::default(), known.removed),
+        Start::Latest => (known.newest, known.added),
+    };
+    Ok(StreamPosition { last, read, removed: known.newest_deleted, ..StreamPosition::default() })
 }
 
 struct StreamsPlan {

@@ -6,14 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hub_plugin_api::{Boundary, Budgets, Event, Position, Reader, Result, async_trait};
+use hub_plugin_api::{Boundary, Budgets, Event, Level, Position, Reader, Result, async_trait};
 use tokio::time;
 
 use super::{
     group::{self, Entry, Group},
     id::EntryId,
     options::StreamsOptions,
-    position::{POSITION, StreamsPosition},
+    position::{POSITION, StreamPosition, StreamsPosition},
     rows::{Limits, StreamRows},
     trimmed::{self, Delivered, Known},
 };
@@ -22,6 +22,7 @@ use crate::{
     connection::{Server, Session},
 };
 
+const TARGET: &str = "redis::streams";
 /// How often a cluster's streams, which are on several nodes, are asked for new entries.
 const POLL: Duration = Duration::from_millis(50);
 /// How often entries of other consumers are looked for, at most.
@@ -45,8 +46,9 @@ pub struct Setup {
 ///
 /// # Errors
 /// When no session can be opened.
-pub async fn open(setup: Setup) -> Result<Box<dyn Reader>> {
-    let session = setup.server.session().await?;
+pub async fn open(mut setup: Setup) -> Result<Box<dyn Reader>> {
+    let mut session = setup.server.session().await?;
+    find_groups(&mut session, &mut setup).await?;
     let rows = setup.options.streams.iter().map(|stream| StreamRows::new(stream, &setup.options)).collect();
     let recovering = if setup.group.is_some() { setup.options.streams.len() } else { 0 };
     Ok(Box::new(StreamsReader {
@@ -62,6 +64,37 @@ pub async fn open(setup: Setup) -> Result<Box<dyn Reader>> {
         boundaries: 0,
         queue: VecDeque::new(),
     }))
+}
+
+/// Makes groups that are gone, each where this pipeline is in its stream.
+async fn find_groups(session: &mut Session, setup: &mut Setup) -> Result<()> {
+    let Some(group) = &setup.group else { return Ok(()) };
+    let context = setup.server.context();
+    for stream in &setup.options.streams {
+        let position = setup.position.streams.entry(stream.clone()).or_default();
+        let known = trimmed::known(session, stream).await?.unwrap_or_default();
+        if known.newest < position.last {
+            let message = format!(
+                "Stream `{stream}` was deleted and made anew, or set back: `{}` was read, and its newest entry is `{}`",
+                position.last, known.newest
+            );
+            context.log(Level::Warn, TARGET, message);
+            *position = StreamPosition { removed: known.newest_deleted, ..StreamPosition::default() };
+        }
+        if !setup.options.create_group {
+            continue;
+        }
+        let was_made = group::create(session, stream, &group.name, &position.last.to_string()).await?;
+        if was_made {
+            let message = format!(
+                "Group `{}` of stream `{stream}` was gone, with what was pending in it: it is made again behind `{}`",
+                group.name, position.last
+            );
+            context.log(Level::Warn, TARGET, message);
+            position.claimed.clear();
+        }
+    }
+    Ok(())
 }
 
 /// Entries of one stream, by its place.
@@ -271,6 +304,18 @@ impl StreamsReader {
             {
                 let known = Known::of(info)?;
                 let position = self.setup.position.streams.entry(stream.clone()).or_default();
+                if group.is_none() && known.newest < position.last {
+                    trimmed::tell_set_back(
+                        &self.setup.server,
+                        &self.setup.options,
+                        &stream,
+                        position,
+                        &known,
+                    )?;
+                    // What was asked for lay behind another place.
+                    any = true;
+                    continue;
+                }
                 trimmed::tell(&self.setup.server, &self.setup.options, &stream, position, &known, delivered)?;
             }
             any |= self.take_new(place, &stream, answer.entries)?;

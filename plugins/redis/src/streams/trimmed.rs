@@ -11,7 +11,11 @@ use super::{
     options::{OnTrimmed, StreamsOptions},
     position::StreamPosition,
 };
-use crate::{connection::Server, reply};
+use crate::{
+    config::Deployment,
+    connection::{Server, Session},
+    reply,
+};
 
 const DOING: &str = "Could not look at the stream";
 const TARGET: &str = "redis::streams";
@@ -70,6 +74,18 @@ impl Known {
         };
         let newest_deleted = id(field("max-deleted-entry-id")?)?.unwrap_or_default();
         Ok(Self { added, removed: added.saturating_sub(length), first, newest, newest_deleted })
+    }
+}
+
+/// Asks what is known of a stream; nothing where there is no such key.
+///
+/// # Errors
+/// When the server refuses, or the key holds something else.
+pub async fn known(session: &mut Session, stream: &str) -> Result<Option<Known>> {
+    match session.call(DOING, redis::cmd("XINFO").arg("STREAM").arg(stream)).await {
+        Ok(info) => Known::of(&info).map(Some),
+        Err(error) if error.source.as_deref() == Some("no such key") => Ok(None),
+        Err(error) => Err(error.with_field("streams")),
     }
 }
 
@@ -144,6 +160,45 @@ pub fn tell(
             ))
         }
     }
+}
+
+/// Tells of a stream whose newest entry is older than one that was read: it was deleted and made anew, or set back, so
+/// what comes may have ids that were passed already. Where a replica took over, that it lacks its master's last entries
+/// is no reason to stop: the next ones have ids of a later time.
+///
+/// # Errors
+/// [`ErrorKind::PositionLost`] where the options say so.
+pub fn tell_set_back(
+    server: &Server,
+    options: &StreamsOptions,
+    stream: &str,
+    position: &mut StreamPosition,
+    known: &Known,
+) -> Result<()> {
+    if known.newest >= position.last {
+        return Ok(());
+    }
+    let message = format!(
+        "The newest entry of stream `{stream}` is `{}`, and `{}` was read already: it was deleted and made anew, or set \
+         back",
+        known.newest, position.last
+    );
+    let may_fail_over = server.settings().deployment != Deployment::SingleNode;
+    if options.on_trimmed == OnTrimmed::Stop && !may_fail_over {
+        return Err(Error::new(ErrorKind::PositionLost, message).with_field("on_trimmed").with_hint(
+            "Read all that is there with `--from-scratch`, or set `on_trimmed: warn` to go on at the stream's beginning",
+        ));
+    }
+    if may_fail_over {
+        server.context().log(Level::Warn, TARGET, message);
+        // Said once: entries behind it are new.
+        position.last = known.newest;
+        return Ok(());
+    }
+    server.context().log(Level::Warn, TARGET, format!("{message}; reading goes on at its beginning"));
+    *position =
+        StreamPosition { read: known.removed, removed: known.newest_deleted, ..StreamPosition::default() };
+    Ok(())
 }
 
 #[cfg(test)]
