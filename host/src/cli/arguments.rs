@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::{ffi::OsString, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -31,6 +31,28 @@ Examples:
 Exit codes:
   0 done · 1 failed · 2 wrong usage or invalid file · 3 connection test failed
   4 finished with dead letters · 130 or 143 stopped by a signal, after a commit";
+
+/// The arguments with every `--plugin-dir` behind the command: clap forgets those before it when there are others behind.
+pub fn gathered(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    const NAME: &str = "--plugin-dir";
+    let (mut others, mut folders) = (Vec::new(), Vec::new());
+    let mut arguments = arguments.into_iter();
+    while let Some(argument) = arguments.next() {
+        if argument == "--" {
+            folders.push(argument);
+            break;
+        }
+        if argument == NAME {
+            folders.push(argument);
+            folders.extend(arguments.next());
+        } else if argument.as_encoded_bytes().starts_with(b"--plugin-dir=") {
+            folders.push(argument);
+        } else {
+            others.push(argument);
+        }
+    }
+    others.into_iter().chain(folders).chain(arguments).collect()
+}
 
 /// What every command takes.
 #[derive(Args)]
@@ -95,4 +117,25 @@ pub enum Command {
     Schema(schema::Arguments),
     Paths(paths::Arguments),
     Completions(completions::Arguments),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_before_and_behind_the_command_all_count() {
+        let given = |line: &str| {
+            let words = line.split(' ').map(OsString::from);
+            Arguments::try_parse_from(gathered(words)).map(|arguments| arguments.global.plugin_dir)
+        };
+        let folders = ["a", "b", "c"].map(PathBuf::from);
+        assert_eq!(
+            given("hub --plugin-dir a plugins --plugin-dir=b list --plugin-dir c --json").unwrap(),
+            folders
+        );
+        assert!(given("hub plugins list --plugin-dir").is_err());
+        let behind = gathered(["hub", "run", "--", "--plugin-dir", "x"].map(OsString::from));
+        assert_eq!(behind, ["hub", "run", "--", "--plugin-dir", "x"]);
+    }
 }

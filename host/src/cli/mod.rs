@@ -33,7 +33,7 @@ use setup::Setup;
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = Arguments::parse_from(arguments::gathered(std::env::args_os()));
     logging::start(&arguments.global);
     let output = Output::new(arguments.global.json);
     let exit = dispatch(arguments, &output).unwrap_or_else(|failure| {

@@ -171,9 +171,9 @@ impl Teller<'_> {
             }
             RunEvent::Retrying { attempt, attempts, delay_ms, error } => {
                 let wait = duration(Duration::from_millis(*delay_ms));
-                output.warning(format!(
-                    "{error}; attempt {attempt} of {attempts} failed, the next one is in {wait}"
-                ));
+                output.warning(format!("{error}; trying again in {wait} ({attempt} of {attempts})"));
+                // The same failure has the same hint.
+                error.hint.iter().filter(|_| *attempt == 1).for_each(|hint| output.hint(hint));
             }
             _ => {}
         }

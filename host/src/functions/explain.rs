@@ -84,7 +84,11 @@ pub(crate) fn explain(error: &wasmtime::Error, shell: &Shell, options: &str) -> 
         return exhausted(message, "memory_mib");
     }
     if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
-        let message = format!("The module ended its program with exit code {}", exit.0);
+        let message = match exit.0 {
+            // WASI 0.2 tells that a program failed, and no number.
+            1 => "The module ended its program as failed".to_owned(),
+            code => format!("The module ended its program with exit code {code}"),
+        };
         return with_denied(quoted(Error::new(ErrorKind::InvalidData, message)), shell);
     }
     match error.downcast_ref::<Trap>() {

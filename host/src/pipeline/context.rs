@@ -65,11 +65,8 @@ impl Drop for EndpointContext {
 impl HostContext for EndpointContext {
     fn log(&self, record: LogRecord) {
         let message = self.masks.text(&record.message);
-        let fields = if record.fields.is_empty() {
-            String::new()
-        } else {
-            self.masks.text(&serde_json::Value::Object(record.fields).to_string())
-        };
+        let fields = (!record.fields.is_empty())
+            .then(|| self.masks.text(&serde_json::Value::Object(record.fields).to_string()));
         let (plugin, side, pipeline) = (record.target, self.side.as_str(), self.pipeline.as_deref());
         match record.level {
             Level::Error => tracing::error!(plugin, side, pipeline, fields, "{message}"),

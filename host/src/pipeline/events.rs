@@ -123,7 +123,7 @@ pub enum RunEvent {
     Retrying {
         /// Failures in a row, this one included.
         attempt: u32,
-        /// The most that there may be.
+        /// How many are tried again.
         attempts: u32,
         /// How long the run waits.
         delay_ms: u64,

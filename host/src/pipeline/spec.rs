@@ -128,7 +128,7 @@ pub enum OnLostSnapshot {
 /// How often and how fast a retryable failure is tried again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetrySpec {
-    /// Failures in a row, without a commit between them, before the run fails.
+    /// How many failures in a row, without a commit between them, are tried again; one more, and the run fails.
     pub attempts: u32,
     /// Milliseconds before the first retry; doubled each time, with jitter.
     pub first_delay_ms: u64,

@@ -56,7 +56,7 @@ impl Attempt {
             )));
         }
         if deaths > 0 {
-            tracing::warn!(path = %shown.display(), "The last process that opened this plugin died of it; trying once more");
+            tracing::error!(path = %shown.display(), "The last process that opened this plugin died of it; trying once more");
         }
         Ok(Self { path, file: Some(file) })
     }

@@ -11,12 +11,10 @@ const (
 	placeValidity = 20
 )
 
-// isFlat says whether the values of a type are texts or bytes: decimals, texts, bytes, JSON.
-func isFlat(tag uint8) bool { return tag == 4 || tag == 5 || tag == 6 || tag == 11 }
-
 // numbers hands over a list where it is.
 func numbers[T any](o *outgoing, m memory, at int, values []T) {
 	if len(values) == 0 {
+		// Any address of memory does for nothing.
 		o.list(m, at, m.address(), 0)
 		return
 	}
@@ -24,47 +22,53 @@ func numbers[T any](o *outgoing, m memory, at int, values []T) {
 	o.list(m, at, uint32(uintptr(unsafe.Pointer(&values[0]))), len(values))
 }
 
+// listOf is a type whose values are handed over, and taken, as a list of them.
+type listOf[T any] struct{}
+
+func (listOf[T]) give(o *outgoing, m memory, at int, values any) bool {
+	list, fits := values.([]T)
+	if fits {
+		numbers(o, m, at, list)
+	}
+	return fits
+}
+
+func (listOf[T]) take(a at) any { return copies[T](a) }
+
+// lists are the types whose values are such lists, by tag. All others have a Flat.
+var lists = map[uint8]interface {
+	give(o *outgoing, m memory, at int, values any) bool
+	take(a at) any
+}{
+	TypeBoolean.tag:   listOf[bool]{},
+	TypeSigned.tag:    listOf[int64]{},
+	TypeUnsigned.tag:  listOf[uint64]{},
+	TypeFloat.tag:     listOf[float64]{},
+	TypeDate.tag:      listOf[Date]{},
+	TypeTime.tag:      listOf[Time]{},
+	TypeTimestamp.tag: listOf[Timestamp]{},
+	TypeInstant.tag:   listOf[Instant]{},
+}
+
+// giveFlat hands over texts or bytes.
+func giveFlat(o *outgoing, m memory, at int, values any) bool {
+	flat, fits := values.(*Flat)
+	if fits {
+		numbers(o, m, at, flat.Offsets)
+		numbers(o, m, at+8, flat.Data)
+	}
+	return fits
+}
+
 // column writes a column's values and validity.
 func (o *outgoing) column(m memory, at int, field Field, column Column) error {
 	m.u8(at, field.Type.tag)
-	payload := at + 4
-	var tag uint8
-	switch values := column.Values.(type) {
-	case []bool:
-		numbers(o, m, payload, values)
-	case []int64:
-		tag = TypeSigned.tag
-		numbers(o, m, payload, values)
-	case []uint64:
-		tag = TypeUnsigned.tag
-		numbers(o, m, payload, values)
-	case []float64:
-		tag = TypeFloat.tag
-		numbers(o, m, payload, values)
-	case []Date:
-		tag = TypeDate.tag
-		numbers(o, m, payload, values)
-	case []Time:
-		tag = TypeTime.tag
-		numbers(o, m, payload, values)
-	case []Timestamp:
-		tag = TypeTimestamp.tag
-		numbers(o, m, payload, values)
-	case []Instant:
-		tag = TypeInstant.tag
-		numbers(o, m, payload, values)
-	case *Flat:
-		tag = field.Type.tag
-		if !isFlat(tag) {
-			return fmt.Errorf("column `%s` has a Flat, and its type is none of texts or bytes", field.Name)
-		}
-		numbers(o, m, payload, values.Offsets)
-		numbers(o, m, payload+8, values.Data)
-	default:
-		return fmt.Errorf("column `%s` has a %T, which is no list of values", field.Name, column.Values)
+	give := giveFlat
+	if list, found := lists[field.Type.tag]; found {
+		give = list.give
 	}
-	if tag != field.Type.tag {
-		return fmt.Errorf("column `%s` has a %T, and its type is another", field.Name, column.Values)
+	if !give(o, m, at+4, column.Values) {
+		return fmt.Errorf("column `%s` has a %T, and its type takes another", field.Name, column.Values)
 	}
 	if column.Valid != nil {
 		m.u8(at+placeValidity, 1)
@@ -102,25 +106,10 @@ func copies[T any](a at) []T {
 
 func (a at) column() Column {
 	column, payload := Column{}, a+4
-	switch tag := a.u8(); {
-	case isFlat(tag):
+	if list, found := lists[a.u8()]; found {
+		column.Values = list.take(payload)
+	} else {
 		column.Values = &Flat{Offsets: copies[int32](payload), Data: copies[byte](payload + 8)}
-	case tag == TypeBoolean.tag:
-		column.Values = copies[bool](payload)
-	case tag == TypeSigned.tag:
-		column.Values = copies[int64](payload)
-	case tag == TypeUnsigned.tag:
-		column.Values = copies[uint64](payload)
-	case tag == TypeFloat.tag:
-		column.Values = copies[float64](payload)
-	case tag == TypeDate.tag:
-		column.Values = copies[Date](payload)
-	case tag == TypeTime.tag:
-		column.Values = copies[Time](payload)
-	case tag == TypeTimestamp.tag:
-		column.Values = copies[Timestamp](payload)
-	case tag == TypeInstant.tag:
-		column.Values = copies[Instant](payload)
 	}
 	if (a + placeValidity).u8() != 0 {
 		column.Valid = copies[byte](a + placeValidity + 4)

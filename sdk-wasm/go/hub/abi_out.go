@@ -44,19 +44,9 @@ func (o *outgoing) list(m memory, at int, address uint32, length int) {
 	m.u32(at+4, uint32(length))
 }
 
-func (o *outgoing) bytes(m memory, at int, value []byte) {
-	if len(value) == 0 {
-		// Any address of memory does for nothing.
-		o.list(m, at, m.address(), 0)
-		return
-	}
-	o.pinner.Pin(&value[0])
-	o.list(m, at, uint32(uintptr(unsafe.Pointer(&value[0]))), len(value))
-}
-
 func (o *outgoing) text(m memory, at int, value string) {
 	// The bytes of a string are never written to, here or by the host.
-	o.bytes(m, at, unsafe.Slice(unsafe.StringData(value), len(value)))
+	numbers(o, m, at, unsafe.Slice(unsafe.StringData(value), len(value)))
 }
 
 func (o *outgoing) value(m memory, at int, value Value) error {
@@ -87,7 +77,7 @@ func (o *outgoing) value(m memory, at int, value Value) error {
 		o.text(m, at+8, value)
 	case []byte:
 		m.u8(at, valueBytes)
-		o.bytes(m, at+8, value)
+		numbers(o, m, at+8, value)
 	case Date:
 		set(valueDate, uint64(uint32(value)))
 	case Time:

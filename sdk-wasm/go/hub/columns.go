@@ -1,6 +1,9 @@
 package hub
 
-import "fmt"
+import (
+	"fmt"
+	"reflect"
+)
 
 // Columns are rows to yield, one list a column: the fast way. Every batch of a run has the same fields.
 type Columns struct {
@@ -60,24 +63,11 @@ func (c *Columns) Column(name string) (*Column, error) {
 
 // Len is how many values there are, nulls among them.
 func (c *Column) Len() int {
-	switch values := c.Values.(type) {
-	case []bool:
-		return len(values)
-	case []int64:
-		return len(values)
-	case []uint64:
-		return len(values)
-	case []float64:
-		return len(values)
-	case []Date:
-		return len(values)
-	case []Time:
-		return len(values)
-	case []Timestamp:
-		return len(values)
-	case []Instant:
-		return len(values)
-	case *Flat:
+	if flat, ok := c.Values.(*Flat); ok {
+		return flat.Len()
+	}
+	// Whatever else it holds is a list; a value of another kind is refused when the batch is handed over.
+	if values := reflect.ValueOf(c.Values); values.Kind() == reflect.Slice {
 		return values.Len()
 	}
 	return 0

@@ -56,7 +56,7 @@ func nextEvent() uint32 {
 				return failed(result, err)
 			}
 			result.u8(8, 1)
-			answer.bytes(result, 12, position)
+			numbers(&answer, result, 12, position)
 		}
 	case End:
 		result.u8(4, 2)

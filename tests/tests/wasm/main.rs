@@ -4,6 +4,7 @@
 mod cli;
 mod component;
 mod connector;
+mod denied;
 mod golden;
 mod guests;
 mod hostile;

@@ -30,8 +30,8 @@ const SLOW: Duration = Duration::from_secs(13);
 
 /// What happened at the server.
 #[derive(Default)]
-struct Seen {
-    sessions: u32,
+pub(crate) struct Seen {
+    pub(crate) sessions: u32,
     /// Sessions that it ended because nobody said anything.
     ended: u32,
     alive: u32,
@@ -40,10 +40,10 @@ struct Seen {
 }
 
 #[derive(Clone, Default)]
-struct Server(Arc<Mutex<Seen>>);
+pub(crate) struct Server(Arc<Mutex<Seen>>);
 
 impl Server {
-    fn start(&self) -> u16 {
+    pub(crate) fn start(&self) -> u16 {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let (server, port) = (self.clone(), listener.local_addr().unwrap().port());
         thread::spawn(move || {
@@ -56,7 +56,7 @@ impl Server {
         port
     }
 
-    fn seen(&self) -> MutexGuard<'_, Seen> {
+    pub(crate) fn seen(&self) -> MutexGuard<'_, Seen> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -17,7 +17,7 @@ use crate::cli::{
 #[derive(Args)]
 #[command(after_help = "\
 Example:
-  connector-hub plugins new my-database
+  connector-hub plugins new my-database --api-path ~/connector-hub/plugin-api
   cd my-database && cargo test
   cargo build --release
   connector-hub --plugin-dir target/release plugins doctor")]
@@ -28,7 +28,7 @@ pub struct Arguments {
     /// The folder to make; without it the name
     #[arg(long, value_name = "DIR")]
     path: Option<PathBuf>,
-    /// Take the plugin API from this folder instead of the registry
+    /// The folder `plugin-api` of the hub's source; without it the crate asks cargo's registry for it
     #[arg(long, value_name = "DIR")]
     api_path: Option<PathBuf>,
 }
@@ -67,7 +67,7 @@ pub fn run(arguments: &Arguments, output: &Output) -> Outcome {
     output.note(format!("Now `cd {} && cargo test`", folder.display()));
     if arguments.api_path.is_none() {
         output.hint(format!(
-            "`hub-plugin-api` {API_VERSION} comes from the registry; `--api-path DIR` takes it from a folder"
+            "The public registry has no `hub-plugin-api` {API_VERSION}: `--api-path DIR` takes it from the hub's source"
         ));
     }
     Ok(Exit::Done)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use hub_plugin_api::{
-    CheckReporter, CheckStep, Context, Error, ErrorKind, LogRecord, Metric, Result,
+    CheckReporter, CheckStatus, CheckStep, Context, Error, ErrorKind, LogRecord, Metric, Result,
     ffi::wire::{NamedRequest, NamesAnswer, StatePutRequest, ValueAnswer},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -128,7 +128,10 @@ impl context::Host for State {
 
 impl reporter::Host for State {
     fn step(&mut self, request: String) -> wasmtime::Result<()> {
-        if let (Some(reporter), Ok(step)) = (&self.reporter, read::<CheckStep>(&request)) {
+        if let (Some(reporter), Ok(mut step)) = (&self.reporter, read::<CheckStep>(&request)) {
+            if step.status == CheckStatus::Failed && step.hint.is_none() {
+                step.hint = self.shell.denied.hint();
+            }
             reporter.report(step);
         }
         Ok(())

@@ -106,3 +106,28 @@ fn file_dropped_in_while_the_hub_runs_is_picked_up() {
     wait_for("the plugin is gone", &|| registry.find("fixture").is_err());
     drop(watch);
 }
+
+#[test]
+fn plugin_that_takes_processes_down_is_refused_by_the_third() {
+    let hub = hub_tests::Hub::new();
+    let folder = hub.path("damaged");
+    fs::create_dir(&folder).unwrap();
+    Library::built().when_loaded("abort.").write(&folder, "damaged.so");
+    let list = || {
+        let arguments = ["--plugin-dir", folder.to_str().unwrap(), "connectors", "list"];
+        let output = hub.command(&arguments).output().unwrap();
+        (output.status, String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (status, shown, told) = list();
+    assert!(!status.success(), "{status}: {shown}{told}");
+    let (status, _, told) = list();
+    assert!(!status.success() && told.contains("damaged.so"), "{status}: {told}");
+    for _ in 0..2 {
+        let (status, shown, told) = list();
+        assert!(status.success() && shown.contains("sqlite"), "{status}: {shown}{told}");
+    }
+    let doctor =
+        hub.command(&["--plugin-dir", folder.to_str().unwrap(), "plugins", "doctor"]).output().unwrap();
+    let shown = String::from_utf8(doctor.stdout).unwrap();
+    assert!(shown.contains("damaged.so  refused at step `open`: Took the process down 2 times"), "{shown}");
+}
