@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::{BatchSource, batch_reader};
 use crate::{
-    Position, Reader, Result, StreamId,
+    Error, ErrorKind, Position, Reader, Result, StreamId,
     types::{Column, LogicalType, schema_of},
 };
 
@@ -23,6 +23,21 @@ pub fn changed(rows: u64) -> Result<Box<dyn Reader>> {
     Ok(batch_reader(StreamId::named("change"), Once(batch.schema(), Some(batch))))
 }
 
+/// Fails where a statement changes data and the user did not grant that, which [`crate::Context::queries_may_write`]
+/// tells.
+///
+/// # Errors
+/// [`ErrorKind::PermissionDenied`] of field `statement`, with how to grant it.
+pub fn check_may_change(granted: bool) -> Result<()> {
+    if granted {
+        return Ok(());
+    }
+    let message = "The statement changes data, and queries of this connection only read";
+    Err(Error::new(ErrorKind::PermissionDenied, message).with_field("statement").with_hint(
+        "List `write` under the option `grants` of a function to let its statements change data",
+    ))
+}
+
 /// One batch.
 struct Once(SchemaRef, Option<RecordBatch>);
 
@@ -34,5 +49,18 @@ impl BatchSource for Once {
 
     async fn next_batch(&mut self) -> Result<Option<(RecordBatch, Option<Position>)>> {
         Ok(self.1.take().map(|batch| (batch, None)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_without_the_grant_says_where_to_grant_it() {
+        assert!(check_may_change(true).is_ok());
+        let error = check_may_change(false).unwrap_err();
+        assert_eq!((error.kind, error.field.as_deref()), (ErrorKind::PermissionDenied, Some("statement")));
+        assert!(error.hint.is_some_and(|hint| hint.contains("`grants`")));
     }
 }

@@ -1,6 +1,6 @@
 //! A statement that changes data, where the user lets queries do that.
 
-use hub_plugin_api::{Context, Error, ErrorKind, Reader, Result, simple};
+use hub_plugin_api::{Context, Reader, Result, simple};
 
 use super::{parameters, prepare::refused};
 use crate::{
@@ -29,12 +29,7 @@ pub async fn change(
     statement: &tokio_postgres::Statement,
     values: &[Option<String>],
 ) -> Result<Box<dyn Reader>> {
-    if !context.queries_may_write() {
-        let message = "The statement changes data, and queries of this connection only read";
-        return Err(Error::new(ErrorKind::PermissionDenied, message).with_field("statement").with_hint(
-            "List `write` under the option `grants` of a function to let its statements change data",
-        ));
-    }
+    simple::check_may_change(context.queries_may_write())?;
     let text = text.with_parameters(&parameters::expressions(values, statement.params())?)?;
     let done = session.work(session.client().execute(text.as_str(), &[])).await;
     let changed = done.map_err(|error| refused(error::from_driver("The statement failed", &error)))?;

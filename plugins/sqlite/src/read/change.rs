@@ -1,6 +1,6 @@
 //! A statement that changes data, where the user lets queries do that.
 
-use hub_plugin_api::{Error, ErrorKind, Reader, Result, simple};
+use hub_plugin_api::{Reader, Result, simple};
 
 use super::Parameters;
 use crate::{
@@ -30,10 +30,7 @@ pub fn change(
     parameters: &Parameters,
     interrupt: &Interrupt,
 ) -> Result<Box<dyn Reader>> {
-    if !config.queries_may_write {
-        let message = "The statement changes data, and queries of this connection only read";
-        return Err(Error::new(ErrorKind::PermissionDenied, message).with_field("statement"));
-    }
+    simple::check_may_change(config.queries_may_write)?;
     let connection = database::open_write(config)?;
     interrupt.watch(&connection);
     interrupt.check()?;
