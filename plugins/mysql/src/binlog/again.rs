@@ -82,7 +82,7 @@ impl Again {
         let mut found = Vec::new();
         for name in names {
             let name = name.as_str().unwrap_or_default();
-            let wanted = TableFilter::new(&self.settings.database, &[name.to_owned()], &[])?;
+            let wanted = server.fold(TableFilter::new(&self.settings.database, &[name.to_owned()], &[])?);
             let before = found.len();
             found
                 .extend(followed.iter().filter(|(database, table)| wanted.matches(database, table)).cloned());

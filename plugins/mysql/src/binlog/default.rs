@@ -121,6 +121,7 @@ fn zero(declared: &str, of: &ServerType) -> Option<Vec<u8>> {
         ServerType::Bit(bits) => vec![0; usize::from(bits.div_ceil(8))],
         ServerType::Enum(labels) => labels.first()?.clone().into_bytes(),
         ServerType::Json
+        | ServerType::BitNumber(_)
         | ServerType::Geometry
         | ServerType::Uuid
         | ServerType::Inet(_)
@@ -155,6 +156,7 @@ fn constant(text: &str, declared: &str, of: &ServerType) -> Option<Vec<u8>> {
         }
         ServerType::Bytes
         | ServerType::Bit(_)
+        | ServerType::BitNumber(_)
         | ServerType::Geometry
         | ServerType::Uuid
         | ServerType::Inet(_)

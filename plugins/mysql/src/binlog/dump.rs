@@ -225,6 +225,10 @@ fn refine(error: Error) -> Error {
             "Another replica or pipeline follows this server with the same Server ID: give each one its own",
         );
     }
+    if text.contains("AUTO_POSITION") || error.message.contains("AUTO_POSITION") {
+        // `gtid_mode` was lowered: the next try follows by file.
+        return Error { kind: ErrorKind::Unavailable, ..error };
+    }
     match error.kind {
         ErrorKind::PositionLost => error.with_hint(
             "What was to be read next is gone from the log: read everything again with `--from-scratch`, and keep \

@@ -10,6 +10,7 @@ use hub_plugin_api::{Error, Result};
 use mysql_async::binlog::{BinlogVersion, events as driver};
 
 use super::{
+    charset::Charsets,
     cursor::{Cursor, big, malformed, truncated},
     gtid::{MariaDbGtid, Source},
     lexer::Quotes,
@@ -133,12 +134,14 @@ pub fn split(event: &[u8]) -> Result<(Head, &[u8])> {
 }
 
 /// A statement of the log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Query {
     /// The database that was in use.
     pub database: String,
     /// How its session read quotes.
     pub quotes: Quotes,
+    /// The character set of the server: that of databases that name none.
+    pub server_charset: Option<String>,
     /// The statement.
     pub text: String,
 }
@@ -148,33 +151,79 @@ impl Query {
     ///
     /// # Errors
     /// When it is not as documented.
-    pub fn parse(body: &[u8], packed: bool) -> Result<Self> {
+    pub fn parse(body: &[u8], packed: bool, charsets: &Charsets) -> Result<Self> {
         let mut cursor = Cursor(body);
         cursor.take(8)?;
         let database = usize::from(cursor.u8()?);
         cursor.u16()?;
         let variables = cursor.u16()?.into();
-        let quotes = quotes(cursor.take(variables)?);
+        let Variables { quotes, client, server } = Variables::read(cursor.take(variables)?);
         let database = String::from_utf8_lossy(cursor.take(database)?).into_owned();
         cursor.u8()?;
         let text = if packed { unpack(cursor.0)? } else { cursor.0.to_vec() };
-        Ok(Self { database, quotes, text: String::from_utf8_lossy(&text).into_owned() })
+        // A statement lies in the log as its client wrote it.
+        let charset = client
+            .and_then(|client| charsets.of_collation(client))
+            .and_then(|name| charsets.named(name).ok());
+        let mut utf8 = Vec::new();
+        let text = match charset.map(|charset| charset.decode(&text, &mut utf8)) {
+            Some(Ok(())) => String::from_utf8_lossy(&utf8),
+            _ => String::from_utf8_lossy(&text),
+        };
+        let server_charset = server.and_then(|server| charsets.of_collation(server)).map(str::to_owned);
+        Ok(Self { database, quotes, server_charset, text: text.into_owned() })
     }
 }
 
-/// What a session's `sql_mode`, the second of a statement's variables, says of quotes.
-fn quotes(variables: &[u8]) -> Quotes {
-    const FLAGS: u8 = 0;
-    const SQL_MODE: u8 = 1;
-    let rest = match variables {
-        [FLAGS, _, _, _, _, rest @ ..] => rest,
-        all => all,
-    };
-    let mode = match rest {
-        [SQL_MODE, mode @ ..] => mode.first_chunk().map_or(0, |mode| u64::from_le_bytes(*mode)),
-        _ => 0,
-    };
-    Quotes { names: mode & 1 << 2 != 0, no_escapes: mode & 1 << 20 != 0 }
+/// What a statement's variables say of how it is to be read.
+#[derive(Default)]
+struct Variables {
+    quotes: Quotes,
+    /// The collation of its bytes.
+    client: Option<u16>,
+    /// The collation of the server.
+    server: Option<u16>,
+}
+
+impl Variables {
+    fn read(bytes: &[u8]) -> Self {
+        let (mut found, mut cursor) = (Self::default(), Cursor(bytes));
+        // What stands behind one that is not known cannot be told apart.
+        while found.next(&mut cursor).is_some() {}
+        found
+    }
+
+    fn next(&mut self, cursor: &mut Cursor<'_>) -> Option<()> {
+        match cursor.u8().ok()? {
+            // Flags.
+            0 => drop(cursor.u32().ok()?),
+            // `sql_mode`.
+            1 => {
+                let mode = cursor.uint(8).ok()?;
+                self.quotes = Quotes { names: mode & 1 << 2 != 0, no_escapes: mode & 1 << 20 != 0 };
+            }
+            // The catalog, of old servers with a zero behind it.
+            2 => {
+                let length = cursor.u8().ok()?;
+                cursor.take(usize::from(length) + 1).ok()?;
+            }
+            // Steps of AUTO_INCREMENT.
+            3 => drop(cursor.take(4).ok()?),
+            // Collations of client, connection and server.
+            4 => {
+                self.client = Some(cursor.u16().ok()?);
+                cursor.u16().ok()?;
+                self.server = Some(cursor.u16().ok()?);
+            }
+            // The zone, the catalog.
+            5 | 6 => {
+                let length = cursor.u8().ok()?;
+                cursor.take(length.into()).ok()?;
+            }
+            _ => return None,
+        }
+        Some(())
+    }
 }
 
 /// What starts a transaction.
@@ -195,6 +244,8 @@ pub enum Gtid {
         standalone: bool,
         /// Of an XA transaction that is prepared here, and committed or taken back later.
         prepared_xa: bool,
+        /// An ALTER that is only begun here, or given up: with `binlog_alter_two_phase` it comes again when it is done.
+        undone_alter: bool,
     },
 }
 
@@ -209,10 +260,21 @@ impl Gtid {
             code::MARIADB_GTID => {
                 let (sequence, domain) = (cursor.uint(8)?, cursor.u32()?);
                 let flags = cursor.u8()?;
+                if flags & 2 != 0 {
+                    cursor.take(8)?;
+                }
+                if flags & (64 | 128) != 0 {
+                    cursor.u32()?;
+                    let name = usize::from(cursor.u8()?) + usize::from(cursor.u8()?);
+                    cursor.take(name)?;
+                }
+                // The event may end before these.
+                let more = cursor.u8().unwrap_or_default();
                 Ok(Self::MariaDb {
                     id: MariaDbGtid { domain, server: head.server, sequence },
                     standalone: flags & 1 != 0,
                     prepared_xa: flags & 64 != 0,
+                    undone_alter: more & (2 | 8) != 0,
                 })
             }
             code::TAGGED_GTID => tagged(body),
@@ -359,6 +421,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
+    use crate::binlog::charset::Characters;
 
     fn event(code: u8, body: &[u8], checksum: bool) -> Vec<u8> {
         let size = HEAD + body.len() + if checksum { CHECKSUM } else { 0 };
@@ -400,17 +463,38 @@ mod tests {
         let expected = Query {
             database: "shop".into(),
             quotes: Quotes { names: true, no_escapes: false },
+            server_charset: None,
             text: "BEGIN".into(),
         };
-        assert_eq!(Query::parse(&plain, false).unwrap(), expected);
+        assert_eq!(Query::parse(&plain, false, &Charsets::default()).unwrap(), expected);
         let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
         zlib.write_all(b"BEGIN").unwrap();
         let packed = [&body[..], &[0x81, 5], &zlib.finish().unwrap()].concat();
-        assert_eq!(Query::parse(&packed, true).unwrap(), expected);
+        assert_eq!(Query::parse(&packed, true, &Charsets::default()).unwrap(), expected);
         let mut lying = packed.clone();
         lying[body.len() + 1] = 6;
-        assert!(Query::parse(&lying, true).is_err());
-        assert!(Query::parse(&plain, true).is_err());
+        assert!(Query::parse(&lying, true, &Charsets::default()).is_err());
+        assert!(Query::parse(&plain, true, &Charsets::default()).is_err());
+    }
+
+    #[test]
+    fn statement_is_read_in_the_character_set_of_its_client() {
+        let mut body = vec![0; 8];
+        body.extend_from_slice(&[0, 0, 0, 21, 0]);
+        // Flags, mode, catalog, character sets.
+        body.extend_from_slice(&[0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
+        body.extend_from_slice(&[4, 8, 0, 8, 0, 255, 0]);
+        body.extend_from_slice(b"\0CREATE TABLE `\xfc` (a int)");
+        let points: String = (0..256).map(|point| format!("{point:08x}")).collect();
+        let latin1 = std::sync::Arc::new(Characters::of_utf32(&points).unwrap());
+        let charsets = Charsets {
+            of_collations: [(8, "latin1".into()), (255, "utf8mb4".into())].into(),
+            single: [("latin1".into(), latin1)].into(),
+        };
+        let query = Query::parse(&body, false, &charsets).unwrap();
+        assert_eq!(query.text, "CREATE TABLE `ü` (a int)");
+        assert_eq!(query.server_charset.as_deref(), Some("utf8mb4"));
+        assert!(Query::parse(&body, false, &Charsets::default()).unwrap().text.contains('\u{fffd}'));
     }
 
     #[test]
@@ -419,7 +503,7 @@ mod tests {
         let body = [&5u64.to_le_bytes()[..], &3u32.to_le_bytes(), &[1]].concat();
         let id = MariaDbGtid { domain: 3, server: 9, sequence: 5 };
         let maria = Gtid::parse(head(code::MARIADB_GTID), &body).unwrap();
-        assert_eq!(maria, Gtid::MariaDb { id, standalone: true, prepared_xa: false });
+        assert_eq!(maria, Gtid::MariaDb { id, standalone: true, prepared_xa: false, undone_alter: false });
         let body = [&[1][..], &[7; 16], &12u64.to_le_bytes(), &[0; 17], &[1, 0, 0, 0, 0, 0, 0x80]].concat();
         let mysql = Gtid::parse(head(code::GTID), &body).unwrap();
         let id = Some((([7; 16], String::new()), 12));

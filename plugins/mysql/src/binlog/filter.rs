@@ -33,6 +33,14 @@ impl TableFilter {
         Ok(Self { include, exclude: read("exclude_tables", exclude)? })
     }
 
+    /// For a server that keeps names in small letters.
+    pub fn in_small_letters(mut self) -> Self {
+        for (database, table) in self.include.iter_mut().chain(&mut self.exclude) {
+            (*database, *table) = (database.to_lowercase(), table.to_lowercase());
+        }
+        self
+    }
+
     /// Whether a table is followed.
     pub fn matches(&self, database: &str, table: &str) -> bool {
         let any = |names: &[(String, String)]| {

@@ -1,5 +1,6 @@
 //! Turns the log's events into the events of a reader.
 
+mod declare;
 mod tables;
 
 use std::{
@@ -10,8 +11,8 @@ use std::{
 use hub_plugin_api::{Budgets, Error, ErrorKind, Event, Result};
 
 use super::{
+    charset::Charsets,
     cursor::malformed,
-    ddl,
     definition::TableNames,
     event::{self, Gtid, Head, Query, code},
     filter::TableFilter,
@@ -19,7 +20,6 @@ use super::{
     history::History,
     position::{LogPosition, Place},
     rows::{ChangedRows, is_rows},
-    shape::Collations,
     statement::{self, Statement},
 };
 use crate::{flavor::Vendor, raw::column::ZeroDates};
@@ -59,6 +59,7 @@ struct Open {
     standalone: bool,
     begun: bool,
     prepared_xa: bool,
+    undone_alter: bool,
     gtid: Option<Gtid>,
     /// Rows of followed tables.
     rows: u64,
@@ -67,7 +68,7 @@ struct Open {
 /// Follows the log from a position.
 pub struct Follower {
     vendor: Vendor,
-    collations: Collations,
+    charsets: Charsets,
     wishes: Wishes,
     history: History,
     position: LogPosition,
@@ -92,6 +93,10 @@ pub struct Follower {
     uncommitted: bool,
     /// Whether the server has said which file it sends: the position's may be that of another server.
     located: bool,
+    /// Whether the server writes names of tables in small letters.
+    small_letters: bool,
+    /// What the user should know.
+    notices: Vec<String>,
     /// Where the stream is to stop for a while.
     barrier: Option<Place>,
     last_boundary: Instant,
@@ -103,7 +108,7 @@ impl Follower {
     /// Follows from `position`, on a server that counts what was seen as `gtids`.
     pub fn new(
         vendor: Vendor,
-        collations: Collations,
+        charsets: Charsets,
         wishes: Wishes,
         history: History,
         position: LogPosition,
@@ -111,7 +116,7 @@ impl Follower {
     ) -> Self {
         Self {
             vendor,
-            collations,
+            charsets,
             wishes,
             history,
             position,
@@ -129,10 +134,23 @@ impl Follower {
             moved: false,
             uncommitted: false,
             located: false,
+            small_letters: false,
+            notices: Vec::new(),
             barrier: None,
             last_boundary: Instant::now(),
             last_committed_micros: 0,
         }
+    }
+
+    /// The server writes names of tables in small letters, whatever statements call them.
+    pub fn in_small_letters(mut self, small_letters: bool) -> Self {
+        self.small_letters = small_letters;
+        self
+    }
+
+    /// What the user should know of what was read.
+    pub fn take_notices(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.notices)
     }
 
     /// The next event to hand over.
@@ -213,8 +231,8 @@ impl Follower {
                 self.begin(head, body)?
             }
             code::XID => self.end(head)?,
-            code::QUERY => self.query(head, &Query::parse(body, false)?)?,
-            code::MARIADB_QUERY_COMPRESSED => self.query(head, &Query::parse(body, true)?)?,
+            code::QUERY => self.query(head, &Query::parse(body, false, &self.charsets)?)?,
+            code::MARIADB_QUERY_COMPRESSED => self.query(head, &Query::parse(body, true, &self.charsets)?)?,
             code::TRANSACTION_PAYLOAD => {
                 self.packed_until = Some(head.next);
                 event::each_of_payload(body, |event| {
@@ -271,9 +289,11 @@ impl Follower {
     fn begin(&mut self, head: Head, body: &[u8]) -> Result<()> {
         self.no_transaction("the next one begins")?;
         let gtid = Gtid::parse(head, body)?;
-        let (standalone, prepared_xa, micros) = match &gtid {
-            Gtid::MariaDb { standalone, prepared_xa, .. } => (*standalone, *prepared_xa, 0),
-            Gtid::MySql { committed_micros, .. } => (false, false, *committed_micros),
+        let (standalone, prepared_xa, undone_alter, micros) = match &gtid {
+            Gtid::MariaDb { standalone, prepared_xa, undone_alter, .. } => {
+                (*standalone, *prepared_xa, *undone_alter, 0)
+            }
+            Gtid::MySql { committed_micros, .. } => (false, false, false, *committed_micros),
         };
         let micros = if micros == 0 { u64::from(head.timestamp) * 1_000_000 } else { micros };
         self.open = Some(Open {
@@ -282,6 +302,7 @@ impl Follower {
             // MariaDB writes no BEGIN behind its GTID.
             begun: matches!(gtid, Gtid::MariaDb { standalone: false, .. }),
             prepared_xa,
+            undone_alter,
             gtid: Some(gtid),
             rows: 0,
         });
@@ -295,6 +316,7 @@ impl Follower {
             standalone: false,
             begun: false,
             prepared_xa: false,
+            undone_alter: false,
             gtid: None,
             rows: 0,
         })
@@ -302,6 +324,7 @@ impl Follower {
 
     fn query(&mut self, head: Head, query: &Query) -> Result<()> {
         let open = self.open(head);
+        let undone_alter = open.undone_alter;
         match statement::read(&query.text, query.quotes) {
             Statement::Begin => open.begun = true,
             Statement::Commit => self.end(head)?,
@@ -327,46 +350,21 @@ impl Follower {
                 .with_hint("Log rows with `SET GLOBAL binlog_format = 'ROW'`, in every session, and begin again with `--from-scratch`"));
             }
             Statement::Truncate(name) => {
-                let (database, table) = name.within(&query.database);
-                if self.wishes.filter.matches(&database, &table) {
-                    self.flush_rows()?;
-                    self.out
-                        .push_back(Event::Truncate(vec![hub_plugin_api::StreamId::new([database], table)]));
-                    self.moved = true;
+                let (mut database, mut table) = name.within(&query.database);
+                if self.small_letters {
+                    (database, table) = (database.to_lowercase(), table.to_lowercase());
                 }
+                self.empty(database, table)?;
                 self.end_unless_begun(head)?;
             }
             Statement::Other => {
-                self.declare(query)?;
+                if !undone_alter {
+                    self.declare(query)?;
+                }
                 self.end_unless_begun(head)?;
             }
             Statement::Change => self.end_unless_begun(head)?,
         }
-        Ok(())
-    }
-
-    /// Follows what a statement does to declarations of tables.
-    fn declare(&mut self, query: &Query) -> Result<()> {
-        let mut changes = ddl::changes(query, &self.history);
-        changes.retain(|(database, table, _)| {
-            self.wishes.filter.matches(database, table) || self.history.table(database, table).is_some()
-        });
-        if changes.is_empty() {
-            return Ok(());
-        }
-        // A destination whose transaction holds a table cannot change it: what came before is committed first.
-        if self.uncommitted && self.open.as_ref().is_none_or(|open| open.rows == 0) {
-            self.hand_over()?;
-            if let Some(Event::Boundary(boundary)) = self.out.back_mut() {
-                boundary.must_commit = true;
-            }
-            self.uncommitted = false;
-        }
-        self.position.schema += 1;
-        self.history.change(self.position.schema, changes)?;
-        // An equal table map may mean another table now.
-        self.tables.iter_mut().for_each(|table| table.map.clear());
-        self.by_id.clear();
         Ok(())
     }
 

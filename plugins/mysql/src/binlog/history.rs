@@ -6,7 +6,7 @@
 use hub_plugin_api::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::definition::{Definitions, TableDefinition};
+use super::definition::{Definitions, Kind, TableDefinition};
 
 /// What is stored.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,14 +67,26 @@ impl History {
         Ok(Self { context: context.clone(), name, stored, now })
     }
 
+    /// What is known under a name, whatever it is.
+    pub fn named(&self, database: &str, table: &str) -> Option<&TableDefinition> {
+        self.now.get(database)?.get(table)
+    }
+
     /// A table's declaration.
     pub fn table(&self, database: &str, table: &str) -> Option<&TableDefinition> {
-        self.now.get(database)?.get(table)
+        self.named(database, table).filter(|table| table.kind != Kind::Gone)
+    }
+
+    /// The character set of a database's tables that name none.
+    pub fn charset_of(&self, database: &str) -> Option<String> {
+        self.named(database, "")?.charset.clone()
     }
 
     /// The tables of a database.
     pub fn tables_of(&self, database: &str) -> Vec<String> {
-        self.now.get(database).into_iter().flat_map(|tables| tables.keys().cloned()).collect()
+        let tables = self.now.get(database).into_iter().flatten();
+        let there = tables.filter(|(name, table)| !name.is_empty() && table.kind != Kind::Gone);
+        there.map(|(name, _)| name.clone()).collect()
     }
 
     /// Takes changes of declarations, of which the last gets `number`; durable on return.

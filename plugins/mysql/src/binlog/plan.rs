@@ -42,7 +42,8 @@ pub async fn plan(settings: &Settings, context: &Context, request: &PlanRequest)
         Some(before) => (before.splits.clone(), before.guarantee == Guarantee::EffectivelyOnce),
         None => {
             let mut server = LogServer::open(settings, context).await?;
-            let tables = tables(&mut server, &wishes.filter).await?;
+            let filter = server.fold(wishes.filter);
+            let tables = tables(&mut server, &filter).await?;
             let wants_rows = options.snapshot == SnapshotMode::Initial && request.start_at.is_none();
             let (start, definitions, exact) = if wants_rows && !request.peek && !tables.is_empty() {
                 let start = begin(settings, context, &mut server, &tables).await?;
@@ -172,8 +173,12 @@ impl Plan for LogPlan {
         let mut server = LogServer::open(&self.settings, &self.context).await?;
         server.check_position(&position).await?;
         let vendor = server.vendor();
-        let collations = server.collations().await?;
+        let charsets = server.charsets().await?;
         let mut position = LogPosition { server: server.id.clone(), ..position };
+        if vendor == Vendor::MySql && !server.counts {
+            // Transactions had ids, and have none any more: the file and the place in it are still right.
+            position.gtids = None;
+        }
         let mut gtids = position.gtids(vendor)?;
         if gtids.is_none() && vendor == Vendor::MariaDb {
             // Followed by file, but from here on every domain is known.
@@ -191,9 +196,11 @@ impl Plan for LogPlan {
             Until::Forever,
         )
         .await?;
-        let wishes = self.options.wishes(&self.settings.database, request.budgets)?;
+        let mut wishes = self.options.wishes(&self.settings.database, request.budgets)?;
+        wishes.filter = server.fold(wishes.filter);
         let history = History::open(&self.context, self.generation, position.schema)?;
-        let follower = Follower::new(vendor, collations, wishes, history, position, gtids);
+        let follower = Follower::new(vendor, charsets, wishes, history, position, gtids)
+            .in_small_letters(server.small_letters);
         let max_delay = std::time::Duration::from_millis(request.budgets.max_delay_ms);
         let heartbeat = self.options.heartbeat();
         let again = Again::new(&self.settings, &self.context);

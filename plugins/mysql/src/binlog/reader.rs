@@ -6,11 +6,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hub_plugin_api::{Canceller, Context, Error, ErrorKind, Event, Reader, Result, Signal, async_trait};
+use hub_plugin_api::{
+    Canceller, Context, Error, ErrorKind, Event, Level, Reader, Result, Signal, async_trait,
+};
 use tokio::time;
 
 use super::{again::Again, dump::Dump, event::Format, follow::Follower};
 
+const TARGET: &str = "connector_mysql::binlog";
 /// How often a position is handed over that moved without rows.
 const POSITION_EVERY: Duration = Duration::from_secs(1);
 
@@ -88,6 +91,9 @@ impl Reader for LogReader {
     async fn next(&mut self, max_wait: Duration) -> Result<Event> {
         let deadline = Instant::now() + max_wait;
         loop {
+            for notice in self.follower.take_notices() {
+                self.context.log(Level::Warn, TARGET, &notice);
+            }
             if let Some(event) = self.follower.take() {
                 return Ok(event);
             }

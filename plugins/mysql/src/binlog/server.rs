@@ -1,8 +1,15 @@
 //! What the server says of its log.
 
+use std::{collections::HashMap, sync::Arc};
+
 use hub_plugin_api::{Context, Error, ErrorKind, Result};
 
-use super::{gtid::Gtids, position::LogPosition, shape::Collations};
+use super::{
+    charset::{Characters, Charsets},
+    filter::TableFilter,
+    gtid::Gtids,
+    position::LogPosition,
+};
 use crate::{
     catalog::TableColumn,
     config::Settings,
@@ -20,6 +27,8 @@ pub struct LogServer {
     pub id: String,
     /// Whether transactions have ids that the log can be followed by.
     pub counts: bool,
+    /// Whether names of tables are kept in small letters, whatever statements call them.
+    pub small_letters: bool,
 }
 
 impl LogServer {
@@ -29,7 +38,7 @@ impl LogServer {
     /// As [`Session::open`].
     pub async fn open(settings: &Settings, context: &Context) -> Result<Self> {
         let session = Session::open(settings, context).await?;
-        let mut this = Self { session, id: String::new(), counts: true };
+        let mut this = Self { session, id: String::new(), counts: true, small_letters: false };
         match this.vendor() {
             Vendor::MySql => {
                 let answer = this.ask("SELECT @@GLOBAL.server_uuid, @@GLOBAL.gtid_mode").await?;
@@ -44,7 +53,13 @@ impl LogServer {
                 }
             }
         }
+        this.small_letters = this.variable("lower_case_table_names").await?.as_deref() == Some("1");
         Ok(this)
+    }
+
+    /// Names of tables as this server keeps them.
+    pub fn fold(&self, filter: TableFilter) -> TableFilter {
+        if self.small_letters { filter.in_small_letters() } else { filter }
     }
 
     /// The vendor.
@@ -85,11 +100,36 @@ impl LogServer {
         Ok(at(&answer, 0, 1))
     }
 
-    /// The character set of every collation.
+    /// The character sets of the server.
     ///
     /// # Errors
     /// As the server answers.
-    pub async fn collations(&mut self) -> Result<Collations> {
+    pub async fn charsets(&mut self) -> Result<Charsets> {
+        Ok(Charsets { of_collations: self.collations().await?, single: self.single_byte_charsets().await? })
+    }
+
+    /// What every byte means in the character sets of one byte a character.
+    async fn single_byte_charsets(&mut self) -> Result<HashMap<String, Arc<Characters>>> {
+        let answer = self
+            .ask(
+                "SELECT CHARACTER_SET_NAME FROM information_schema.CHARACTER_SETS \
+                 WHERE MAXLEN = 1 AND CHARACTER_SET_NAME NOT IN ('binary', 'ascii')",
+            )
+            .await?;
+        let names: Vec<_> = (0..answer.rows.len()).filter_map(|row| at(&answer, row, 0)).collect();
+        if names.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let all = sql::hex_literal(&(0..=u8::MAX).collect::<Vec<_>>());
+        let conversions = names.iter().map(|name| format!("HEX(CONVERT(_{name} {all} USING utf32))"));
+        let statement = format!("SELECT {}", conversions.collect::<Vec<_>>().join(", "));
+        let answer = self.ask(&statement).await?;
+        let one = |(place, name)| Some((name, Arc::new(Characters::of_utf32(&at(&answer, 0, place)?)?)));
+        Ok(names.into_iter().enumerate().filter_map(one).collect())
+    }
+
+    /// The character set of every collation.
+    async fn collations(&mut self) -> Result<HashMap<u16, String>> {
         // MariaDB's collations of every character set have their numbers here, and here only.
         let statement = match self.vendor() {
             Vendor::MySql => "SELECT ID, CHARACTER_SET_NAME FROM information_schema.COLLATIONS",

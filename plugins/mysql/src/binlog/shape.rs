@@ -1,13 +1,11 @@
 //! A table's shape on the boundary, from what the log says of it.
 
-use std::collections::HashMap;
-
 use hub_plugin_api::{
     Error, ErrorKind, Result, StreamId, arrow::datatypes::SchemaRef, changes::change_schema, types::Column,
 };
 
 use super::{
-    charset::Charset,
+    charset::{Charset, Charsets},
     column::Decoding,
     default::ColumnDefault,
     definition::{ColumnDefinition, TableDefinition},
@@ -38,9 +36,6 @@ pub struct Shape {
     pub declarations: Vec<ColumnDefinition>,
 }
 
-/// The character sets of the server's collations, by their number.
-pub type Collations = HashMap<u16, String>;
-
 impl Shape {
     /// The shape of a table: what its map says, and of what the map leaves open what its declaration says.
     ///
@@ -51,7 +46,7 @@ impl Shape {
         map: &TableMap,
         definition: Option<&TableDefinition>,
         vendor: Vendor,
-        collations: &Collations,
+        charsets: &Charsets,
     ) -> Result<Self> {
         let stream = StreamId::new([map.database.clone()], map.table.clone());
         let fits = definition.filter(|definition| fits(map, definition));
@@ -60,14 +55,14 @@ impl Shape {
             declarations.clone_from(&definition.columns);
             for (declaration, column) in declarations.iter_mut().zip(&map.columns) {
                 // What the log says is of the moment when the row was written.
-                let charset = column.collation.and_then(|collation| collations.get(&collation));
+                let charset = column.collation.and_then(|collation| charsets.of_collation(collation));
                 if declaration.charset.is_some() || charset.is_some_and(|name| name != "binary") {
-                    declaration.charset = charset.cloned().or(declaration.charset.take());
+                    declaration.charset = charset.map(str::to_owned).or(declaration.charset.take());
                 }
             }
         } else if map.full {
             for column in &map.columns {
-                let declared = declared(column, collations).map_err(|error| {
+                let declared = declared(column, charsets).map_err(|error| {
                     error.with_context("column", &column.name).with_context("table", &stream)
                 })?;
                 declarations.push(declared);
@@ -84,11 +79,11 @@ impl Shape {
         let mut columns = Vec::with_capacity(declarations.len());
         let mut decodings = Vec::with_capacity(declarations.len());
         for declaration in &declarations {
-            let (column, decoding) = carried(declaration, vendor).map_err(|error| {
-                error.with_context("column", &declaration.name).with_context("table", &stream)
-            })?;
+            let at_column =
+                |error: Error| error.with_context("column", &declaration.name).with_context("table", &stream);
+            let (column, of) = carried(declaration, vendor).map_err(at_column)?;
             columns.push(column);
-            decodings.push(decoding);
+            decodings.push(decoding(declaration, of, charsets).map_err(at_column)?);
         }
         let mut ordinals: Vec<_> =
             columns.iter().enumerate().filter_map(|(place, column)| Some((column.key?, place))).collect();
@@ -114,11 +109,11 @@ impl Shape {
     }
 }
 
-/// A declared column as it is carried, and how its bytes in a row image become values.
+/// A declared column as it is carried, and its type.
 ///
 /// # Errors
 /// [`ErrorKind::UnsupportedType`] for what cannot be carried.
-pub fn carried(declaration: &ColumnDefinition, vendor: Vendor) -> Result<(Column, Decoding)> {
+pub fn carried(declaration: &ColumnDefinition, vendor: Vendor) -> Result<(Column, ServerType)> {
     let declared = &declaration.declared;
     let of = ServerType::of_declared(declared).ok_or_else(|| {
         Error::new(
@@ -126,21 +121,27 @@ pub fn carried(declaration: &ColumnDefinition, vendor: Vendor) -> Result<(Column
             format!("`{declared}` is not the name of a type that is known"),
         )
     })?;
-    let charset = || match declaration.charset.as_deref() {
-        None => Err(unknown("the character set of a text")),
-        Some("binary") => Ok(Charset::Utf8),
-        Some(name) => Charset::of(name),
-    };
-    let decoding = match &of {
-        ServerType::Text => Decoding::Text(charset()?),
-        ServerType::Enum(labels) => Decoding::Enum(labels.clone()),
-        ServerType::Set => Decoding::Set(labels(declared.get(3..).unwrap_or_default()).unwrap_or_default()),
-        ServerType::Inet(_) => Decoding::Address,
-        _ => Decoding::Plain,
-    };
     let mut column = Column::new(&declaration.name, of.logical(vendor)).declared(vendor.engine(), declared);
     (column.nullable, column.key) = (declaration.nullable, declaration.key);
-    Ok((column, decoding))
+    Ok((column, of))
+}
+
+/// How the bytes of a column in a row image become values.
+fn decoding(declaration: &ColumnDefinition, of: ServerType, charsets: &Charsets) -> Result<Decoding> {
+    Ok(match of {
+        ServerType::Text => Decoding::Text(match declaration.charset.as_deref() {
+            None => return Err(unknown("the character set of a text")),
+            Some("binary") => Charset::Utf8,
+            Some(name) => charsets.named(name)?,
+        }),
+        ServerType::Enum(labels) => Decoding::Enum(labels),
+        ServerType::Set => {
+            let declared = declaration.declared.get(3..).unwrap_or_default();
+            Decoding::Set(labels(declared).unwrap_or_default())
+        }
+        ServerType::Inet(_) => Decoding::Address,
+        _ => Decoding::Plain,
+    })
 }
 
 /// Whether a declaration is of the table that the map describes: as many columns, of the same names where the map
@@ -202,7 +203,7 @@ fn unknown_table(stream: &StreamId, definition: Option<&TableDefinition>) -> Err
 }
 
 /// A column as the log declares it.
-fn declared(column: &MapColumn, collations: &Collations) -> Result<ColumnDefinition> {
+fn declared(column: &MapColumn, charsets: &Charsets) -> Result<ColumnDefinition> {
     let sign = if column.unsigned.unwrap_or(false) { " unsigned" } else { "" };
     let fraction = |digits: u8| if digits == 0 { String::new() } else { format!("({digits})") };
     let mut charset = None;
@@ -229,8 +230,8 @@ fn declared(column: &MapColumn, collations: &Collations) -> Result<ColumnDefinit
         Storage::Timestamp(digits) => format!("timestamp{}", fraction(digits)),
         Storage::OldTimestamp => "timestamp".into(),
         Storage::Bit { bits } => format!("bit({bits})"),
-        Storage::Enum(_) => format!("enum({})", quoted(&values(column, collations)?)),
-        Storage::Set(_) => format!("set({})", quoted(&values(column, collations)?)),
+        Storage::Enum(_) => format!("enum({})", quoted(&values(column, charsets)?)),
+        Storage::Set(_) => format!("set({})", quoted(&values(column, charsets)?)),
         Storage::Bytes { family: Family::Json, .. } => "json".into(),
         Storage::Bytes { family: Family::Geometry, .. } => "geometry".into(),
         Storage::Bytes { family: Family::Vector, .. } => "vector".into(),
@@ -239,8 +240,8 @@ fn declared(column: &MapColumn, collations: &Collations) -> Result<ColumnDefinit
             if collation == BINARY {
                 binary_name(family, length, most)
             } else {
-                let name = collations.get(&collation).ok_or_else(|| unknown("a collation's number"))?;
-                charset = Some(name.clone());
+                let name = charsets.of_collation(collation).ok_or_else(|| unknown("a collation's number"))?;
+                charset = Some(name.to_owned());
                 text_name(family, length, most / characters(name))
             }
         }
@@ -254,12 +255,12 @@ fn unknown(what: &str) -> Error {
         .with_hint("Set `binlog_row_metadata = FULL` on the server")
 }
 
-fn values(column: &MapColumn, collations: &Collations) -> Result<Vec<String>> {
+fn values(column: &MapColumn, charsets: &Charsets) -> Result<Vec<String>> {
     let values = column.values.as_ref().ok_or_else(|| unknown("the values of an ENUM or SET"))?;
     let collation = column.collation.ok_or_else(|| unknown("the collation of an ENUM or SET"))?;
     // Values of a binary ENUM are bytes; the servers keep their names as text.
-    let name = collations.get(&collation).map_or("utf8mb4", String::as_str);
-    let charset = if name == "binary" { Charset::Utf8 } else { Charset::of(name)? };
+    let name = charsets.of_collation(collation).unwrap_or("utf8mb4");
+    let charset = if name == "binary" { Charset::Utf8 } else { charsets.named(name)? };
     let text = |value: &Vec<u8>| {
         let mut text = Vec::new();
         charset.decode(value, &mut text).ok()?;

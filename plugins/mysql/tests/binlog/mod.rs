@@ -1,6 +1,7 @@
 //! Following the logs of real servers.
 
 mod again;
+mod charsets;
 mod checking;
 mod declarations;
 mod faults;

@@ -1,10 +1,14 @@
 //! The actions of ALTER TABLE.
 
 use super::{Changes, Parser, Table};
-use crate::{
-    binlog::{default::ColumnDefault, definition::TableDefinition, history::History, lexer::Token},
-    types::ServerType,
+use crate::binlog::{
+    default::ColumnDefault,
+    definition::{ColumnDefinition, Kind, TableDefinition},
+    history::History,
+    lexer::Token,
 };
+
+const RENAMED: &str = "a column was renamed";
 
 impl Parser<'_> {
     pub(super) fn alter(&mut self, history: &History) -> Changes {
@@ -14,12 +18,13 @@ impl Parser<'_> {
             self.next();
         }
         let mut definition = history.table(&database, &table).cloned();
+        let of = (database.clone(), table.clone());
         let mut renamed = None;
         loop {
             let understood = match &mut definition {
-                Some(definition) => self.action(definition, &mut renamed),
+                Some(definition) => self.action(definition, &of, &mut renamed),
                 // Even a table that is not known may be given another name.
-                None => self.action(&mut TableDefinition::default(), &mut renamed).map(drop),
+                None => self.action(&mut TableDefinition::default(), &of, &mut renamed),
             };
             if understood.is_none() {
                 definition = None;
@@ -29,16 +34,38 @@ impl Parser<'_> {
                 break;
             }
         }
+        if let Some(definition) = &mut definition {
+            // `DEFAULT` is the database's own, which the statement does not name.
+            if definition.charset.as_deref() == Some("default") {
+                definition.charset = history.charset_of(&database);
+            }
+            definition.inherit();
+        }
         match renamed {
             None => vec![(database, table, definition)],
-            Some(to) => vec![(database, table, None), (to.0, to.1, definition)],
+            Some(to) => {
+                self.effects.untold.push((to.clone(), "it took the place of another (RENAME)"));
+                vec![(database, table, Some(TableDefinition::gone())), (to.0, to.1, definition)]
+            }
         }
     }
 
     /// One action of ALTER TABLE; none when it is not understood, or does not fit the declaration.
-    fn action(&mut self, definition: &mut TableDefinition, renamed: &mut Option<Table>) -> Option<()> {
+    fn action(
+        &mut self,
+        definition: &mut TableDefinition,
+        table: &Table,
+        renamed: &mut Option<Table>,
+    ) -> Option<()> {
         if self.take(&["ADD"]) {
-            return self.add(definition);
+            return self.add(definition, table);
+        }
+        if self.take(&["DROP", "PARTITION"]) {
+            return self.moved_rows(definition, table, "a partition was dropped");
+        }
+        if self.take(&["DROP", "SYSTEM", "VERSIONING"]) {
+            definition.kind = Kind::Table;
+            return Some(());
         }
         if self.take(&["DROP"]) {
             return self.remove(definition);
@@ -50,13 +77,16 @@ impl Parser<'_> {
             let old = match modify {
                 true => match self.peek()? {
                     Token::Word(name) | Token::Name(name) => name.clone(),
-                    _ => return None,
+                    Token::Text(_) | Token::Mark(_) => return None,
                 },
                 false => self.name()?,
             };
             let place = place_of(definition, &old)?;
             let mut column = self.column(definition)?;
             let before = definition.columns.remove(place);
+            if column.name.to_lowercase() != before.name.to_lowercase() {
+                self.effects.untold.push((table.clone(), RENAMED));
+            }
             if column.key.is_none() && before.key.is_some() {
                 (column.key, column.nullable) = (before.key, false);
             }
@@ -71,6 +101,7 @@ impl Parser<'_> {
                 self.take(&["TO"]);
                 let place = place_of(definition, &old)?;
                 definition.columns[place].name = self.name()?;
+                self.effects.untold.push((table.clone(), RENAMED));
             } else if !self.take_any(&["INDEX", "KEY"]) {
                 if !self.take_any(&["TO", "AS"]) {
                     self.take_mark('=');
@@ -83,25 +114,62 @@ impl Parser<'_> {
             if !self.take(&["CHARACTER", "SET"]) && !self.take(&["CHARSET"]) {
                 return None;
             }
-            let charset = self.name()?.to_lowercase();
-            for column in &mut definition.columns {
-                let is_text = matches!(
-                    ServerType::of_declared(&column.declared),
-                    Some(ServerType::Text | ServerType::Enum(_) | ServerType::Set)
-                );
-                if is_text {
-                    // `DEFAULT` is the database's own, which the statement does not name.
-                    column.charset = Some(charset.clone()).filter(|name| name != "default");
-                }
-            }
+            definition.charset = Some(self.name()?.to_lowercase());
+            definition
+                .columns
+                .iter_mut()
+                .filter(|column| column.is_text())
+                .for_each(|column| column.charset = None);
             return Some(());
         }
         if self.take(&["ALTER"]) {
             return self.alter_column(definition);
         }
+        for (words, what) in [
+            (["EXCHANGE", "PARTITION"], "a partition was exchanged"),
+            (["TRUNCATE", "PARTITION"], "a partition was emptied"),
+            (["CONVERT", "PARTITION"], "a partition became a table"),
+            (["CONVERT", "TABLE"], "a table became a partition"),
+            (["IMPORT", "TABLESPACE"], "its file was imported"),
+            (["DISCARD", "TABLESPACE"], "its file was discarded"),
+        ] {
+            if self.take(&words) {
+                return self.moved_rows(definition, table, what);
+            }
+        }
         // Options, indexes, partitions: columns stay as they are. What changes columns in ways of its own is
         // not understood.
-        if self.take_any(&["ADD", "EXCHANGE", "PERIOD"]) { None } else { Some(()) }
+        if self.take_any(&["ADD", "PERIOD"]) {
+            return None;
+        }
+        while self.peek().is_some_and(|token| !token.is_mark(',')) {
+            if self.take_mark('(') {
+                self.skip_parentheses();
+            } else if let Some(charset) = self.charset_option() {
+                definition.charset = Some(charset);
+            }
+        }
+        Some(())
+    }
+
+    /// An action that gives a table other rows, or another table its rows, without a word of them in the log.
+    fn moved_rows(&mut self, definition: &TableDefinition, table: &Table, what: &'static str) -> Option<()> {
+        self.effects.untold.push((table.clone(), what));
+        while self.peek().is_some_and(|token| !token.is_mark(',')) {
+            if self.take_any(&["TABLE"]) {
+                let other = self.table()?;
+                if what.ends_with("became a table") {
+                    let like = Some(definition.clone()).filter(|like| !like.columns.is_empty());
+                    self.effects.changes.push((other.0.clone(), other.1.clone(), like));
+                }
+                self.effects.untold.push((other, what));
+            } else if self.take_mark('(') {
+                self.skip_parentheses();
+            } else {
+                self.next();
+            }
+        }
+        Some(())
     }
 
     /// Another default of a column, or its visibility.
@@ -120,7 +188,7 @@ impl Parser<'_> {
         Some(())
     }
 
-    fn add(&mut self, definition: &mut TableDefinition) -> Option<()> {
+    fn add(&mut self, definition: &mut TableDefinition, table: &Table) -> Option<()> {
         let is = |token: &Token, words: &[&str]| words.iter().any(|word| token.is(word));
         if self.take(&["CONSTRAINT"]) && !is(self.peek()?, &["PRIMARY", "UNIQUE", "FOREIGN", "CHECK"]) {
             self.name()?;
@@ -134,7 +202,11 @@ impl Parser<'_> {
         ) {
             return Some(());
         }
-        if is(self.peek()?, &["SYSTEM", "PERIOD"]) {
+        if self.take(&["SYSTEM", "VERSIONING"]) {
+            definition.kind = Kind::Versioned;
+            return Some(());
+        }
+        if is(self.peek()?, &["PERIOD"]) {
             return None;
         }
         self.take(&["COLUMN"]);
@@ -142,6 +214,7 @@ impl Parser<'_> {
         if self.take_mark('(') {
             loop {
                 let column = self.column(definition)?;
+                self.note_filled(table, &column);
                 definition.columns.push(column);
                 if !self.take_mark(',') {
                     break;
@@ -155,8 +228,18 @@ impl Parser<'_> {
         if only_new && place_of(definition, &column.name).is_some() {
             return Some(());
         }
+        self.note_filled(table, &column);
         definition.columns.insert(place, column);
         Some(())
+    }
+
+    /// Rows that are there have something else than null in a new column.
+    fn note_filled(&mut self, table: &Table, column: &ColumnDefinition) {
+        if !column.nullable || column.default != ColumnDefault::Undeclared {
+            self.effects
+                .untold
+                .push((table.clone(), "a column was added with a value for the rows that are there"));
+        }
     }
 
     fn remove(&mut self, definition: &mut TableDefinition) -> Option<()> {
@@ -166,11 +249,11 @@ impl Parser<'_> {
         }
         let explicit = self.take(&["COLUMN"]);
         if !explicit {
-            let others = ["INDEX", "KEY", "FOREIGN", "CONSTRAINT", "CHECK", "PARTITION"];
+            let others = ["INDEX", "KEY", "FOREIGN", "CONSTRAINT", "CHECK"];
             if others.iter().any(|word| self.peek().is_some_and(|token| token.is(word))) {
                 return Some(());
             }
-            if self.peek().is_some_and(|token| token.is("SYSTEM") || token.is("PERIOD")) {
+            if self.peek().is_some_and(|token| token.is("PERIOD")) {
                 return None;
             }
         }

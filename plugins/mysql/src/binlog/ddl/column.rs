@@ -107,7 +107,7 @@ impl Parser<'_> {
             } else if self.take(&["CHARACTER", "SET"]) || self.take(&["CHARSET"]) {
                 column.charset = self.name().map(|name| name.to_lowercase());
             } else if self.take(&["COLLATE"]) {
-                let collation = self.name().map(charset_of);
+                let collation = self.name().and_then(|name| charset_of(&name));
                 column.charset = column.charset.or(collation);
             } else if self.take_mark('(') {
                 self.skip_parentheses();

@@ -45,12 +45,18 @@ impl Parser<'_> {
         }
     }
 
+    /// The name of a table or a database.
+    pub(super) fn table_name(&mut self) -> Option<String> {
+        let name = self.name()?;
+        Some(if self.small_letters { name.to_lowercase() } else { name })
+    }
+
     pub(super) fn table(&mut self) -> Option<Table> {
-        let first = self.name()?;
+        let first = self.table_name()?;
         if self.take_mark('.') {
-            return Some((first, self.name()?));
+            return Some((first, self.table_name()?));
         }
-        Some((self.database.to_owned(), first))
+        Some((self.query.database.clone(), first))
     }
 
     /// Goes on behind a closing parenthesis.

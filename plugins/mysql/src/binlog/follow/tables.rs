@@ -7,7 +7,7 @@ use hub_plugin_api::{Boundary, Event, Result, Rows, StreamId, StreamSchema, arro
 use super::{Follower, Table};
 use crate::binlog::{
     cursor::malformed,
-    definition::TableNames,
+    definition::{Kind, TableNames, versioned},
     position::LogPosition,
     rows::{ChangedRows, Moment},
     shape::Shape,
@@ -36,8 +36,10 @@ impl Follower {
                     let text = String::from_utf8_lossy;
                     self.wishes.filter.matches(&text(database), &text(name))
                 };
-                let place = if wanted { Some(self.shape(map, found.flatten())?) } else { None };
-                self.by_name.insert((database.to_vec(), name.to_vec()), place);
+                let place = if wanted { self.shape(map, found.flatten())? } else { None };
+                if place.is_some() || !wanted {
+                    self.by_name.insert((database.to_vec(), name.to_vec()), place);
+                }
                 place
             }
         };
@@ -45,23 +47,30 @@ impl Follower {
         Ok(())
     }
 
-    /// Takes a table's new shape, and answers its place.
-    fn shape(&mut self, map: &[u8], known: Option<usize>) -> Result<usize> {
+    /// Takes a table's new shape, and answers its place; none where its rows are none of a table's.
+    fn shape(&mut self, map: &[u8], known: Option<usize>) -> Result<Option<usize>> {
         let read = TableMap::parse(map)?;
         let definition = self.history.table(&read.database, &read.table);
-        let shape = Arc::new(Shape::of(&read, definition, self.vendor, &self.collations)?);
+        let kind = definition.map_or(Kind::Table, |definition| definition.kind);
+        if kind == Kind::Sequence || is_sequence(&read) {
+            return Ok(None);
+        }
+        if kind == Kind::Versioned || is_versioned(&read) {
+            return Err(versioned(&read.database, &read.table));
+        }
+        let shape = Arc::new(Shape::of(&read, definition, self.vendor, &self.charsets)?);
         if let Some(place) = known {
             let table = &mut self.tables[place];
             let same = **table.rows.shape() == *shape;
             table.map = map.to_vec();
             if same {
-                return Ok(place);
+                return Ok(Some(place));
             }
             self.flush_table(place)?;
             let table = &mut self.tables[place];
             if table.rows.shape().is_like(&shape) {
                 table.rows = ChangedRows::new(shape, self.wishes.zero_dates)?;
-                return Ok(place);
+                return Ok(Some(place));
             }
         }
         let table = Table {
@@ -75,11 +84,11 @@ impl Follower {
         match known {
             Some(place) => {
                 self.tables[place] = table;
-                Ok(place)
+                Ok(Some(place))
             }
             None => {
                 self.tables.push(table);
-                Ok(self.tables.len() - 1)
+                Ok(Some(self.tables.len() - 1))
             }
         }
     }
@@ -187,4 +196,27 @@ impl Follower {
         self.out.push_back(Event::Rows(Rows { stream, schema_id, batch }));
         self.hand_over()
     }
+}
+
+/// The columns of a sequence of MariaDB's.
+const SEQUENCE: [&str; 8] = [
+    "next_not_cached_value",
+    "minimum_value",
+    "maximum_value",
+    "start_value",
+    "increment",
+    "cache_size",
+    "cycle_option",
+    "cycle_count",
+];
+
+fn is_sequence(map: &TableMap) -> bool {
+    map.columns.iter().map(|column| column.name.as_str()).eq(SEQUENCE)
+}
+
+/// Whether a table keeps its earlier rows, as far as the log tells: in columns that nobody declared.
+fn is_versioned(map: &TableMap) -> bool {
+    let [.., start, end] = map.columns.as_slice() else { return false };
+    let in_key = map.key.as_ref().is_some_and(|key| key.contains(&(map.columns.len() - 1)));
+    start.name == "row_start" && end.name == "row_end" && in_key
 }
