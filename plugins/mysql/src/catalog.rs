@@ -51,6 +51,11 @@ impl TableColumn {
         ServerType::of_declared(&self.declared)
     }
 
+    /// Whether a new row must bring a value of it.
+    pub fn needs_value(&self) -> bool {
+        !self.nullable && !self.generated && self.default.is_none() && !self.computed_default
+    }
+
     /// Whether texts are equal only when their bytes are.
     pub fn collates_by_bytes(&self) -> bool {
         self.collation.as_deref().is_none_or(|name| {

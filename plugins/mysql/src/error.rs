@@ -17,11 +17,12 @@ pub fn kind_of(code: u16, sqlstate: &str) -> ErrorKind {
         // Access to the account, or to what it may do.
         1044 | 1142 | 1143 | 1227 | 1370 | 1410 | 1419 | 1698 | 3530 | 3879 => ErrorKind::PermissionDenied,
         1045 | 1130 | 1251 | 1275 | 1524 | 1820 | 1862 | 2059 | 3118 | 4151 => ErrorKind::Authentication,
-        1049 | 1051 | 1054 | 1091 | 1109 | 1146 | 1305 | 1360 => ErrorKind::NotFound,
+        1049 | 1051 | 1054 | 1091 | 1109 | 1146 | 1305 | 1356 | 1360 => ErrorKind::NotFound,
         1040 | 1041 | 1114 | 1021 | 1037 | 1038 | 1153 | 1203 | 1206 | 1226 | 1461 => {
             ErrorKind::ResourceExhausted
         }
-        1205 | 1213 | 1614 | 1637 | 3572 => ErrorKind::Busy,
+        // Also a table that was altered since the transaction began: a new one sees it as it is.
+        1205 | 1213 | 1412 | 1614 | 1637 | 3572 => ErrorKind::Busy,
         1053 | 1077 | 1079 | 1152 | 1836 | 3169 | 1927 | 4031 => ErrorKind::Unavailable,
         1158 | 1159 | 1160 | 1161 | 1184 | 1429 => ErrorKind::Network,
         1317 => ErrorKind::Cancelled,
@@ -30,9 +31,8 @@ pub fn kind_of(code: u16, sqlstate: &str) -> ErrorKind {
         1048 | 1062 | 1169 | 1216 | 1217 | 1364 | 1451 | 1452 | 1557 | 1586 | 1761 | 1762 | 3819 | 4025 => {
             ErrorKind::ConstraintViolated
         }
-        1264 | 1265 | 1292 | 1300 | 1366 | 1367 | 1406 | 1411 | 1416 | 1690 | 3140 | 3141 | 3156 | 3903 => {
-            ErrorKind::InvalidData
-        }
+        1264 | 1265 | 1292 | 1300 | 1366 | 1367 | 1406 | 1411 | 1416 | 1690 | 3140 | 3141 | 3156 | 3854
+        | 3903 => ErrorKind::InvalidData,
         1148 | 1235 | 1290 | 1295 | 1289 | 3948 | 4166 => ErrorKind::Unsupported,
         1792 => ErrorKind::InvalidStatement,
         _ => match sqlstate.get(..2).unwrap_or_default() {
@@ -43,6 +43,8 @@ pub fn kind_of(code: u16, sqlstate: &str) -> ErrorKind {
             "23" => ErrorKind::ConstraintViolated,
             "28" => ErrorKind::Authentication,
             "40" => ErrorKind::Busy,
+            // What a trigger or a procedure raises by itself.
+            "45" => ErrorKind::ConstraintViolated,
             "70" => ErrorKind::Cancelled,
             _ => ErrorKind::Internal,
         },
@@ -174,6 +176,10 @@ mod tests {
             (1264, "22003", ErrorKind::InvalidData),
             (1205, "HY000", ErrorKind::Busy),
             (1213, "40001", ErrorKind::Busy),
+            (1412, "HY000", ErrorKind::Busy),
+            (1644, "45000", ErrorKind::ConstraintViolated),
+            (30_001, "45000", ErrorKind::ConstraintViolated),
+            (1644, "HY000", ErrorKind::Internal),
             (1317, "70100", ErrorKind::Cancelled),
             (1236, "HY000", ErrorKind::PositionLost),
             (3948, "42000", ErrorKind::Unsupported),

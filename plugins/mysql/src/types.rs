@@ -1,20 +1,29 @@
 //! The servers' types and the types of the boundary: the one table, both ways.
 
+mod width;
+
 use hub_plugin_api::{
     Error, ErrorKind, Result,
     types::{Column, LogicalType, Unit},
 };
 
+pub use self::width::narrowed;
+use self::width::sized;
 use crate::{
     flavor::{Server, Vendor},
     raw::result::{ColumnDefinition, flag},
-    sql,
+    sql::{self, read::AskedAs},
 };
 
 /// The collation that means bytes.
 pub const BINARY_COLLATION: u16 = 63;
-/// The largest decimal of both servers.
-const MAX_DECIMAL: (u8, u8) = (65, 30);
+/// The most digits of a decimal.
+const MAX_PRECISION: u8 = 65;
+
+/// The most digits behind the point of a column's decimal.
+fn max_scale(server: &Server) -> u8 {
+    if server.vendor == Vendor::MariaDb { 38 } else { 30 }
+}
 
 /// A type of the servers', as far as its values differ from those of others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,11 +45,13 @@ pub enum ServerType {
     Decimal {
         /// All digits, at most 65.
         precision: u8,
-        /// Digits behind the point, at most 30.
+        /// Digits behind the point; in a table at most 30, or 38 on MariaDB.
         scale: u8,
     },
     /// So many bits, as bytes, highest first.
     Bit(u8),
+    /// The same of an expression, asked for as a whole number: the servers send some as bytes, others as digits.
+    BitNumber(u8),
     /// A day, which may be a zero date.
     Date,
     /// A length of time up to 838 hours, either sign.
@@ -92,8 +103,8 @@ impl ServerType {
             Self::Decimal { precision, scale } => {
                 LogicalType::Decimal { precision: *precision, scale: *scale }
             }
-            Self::Bit(1) => LogicalType::Boolean,
-            Self::Bit(_) => opaque("bit", true),
+            Self::Bit(1) | Self::BitNumber(1) => LogicalType::Boolean,
+            Self::Bit(_) | Self::BitNumber(_) => opaque("bit", true),
             Self::Date => LogicalType::Date,
             Self::Time => LogicalType::Duration(Unit::Microsecond),
             Self::DateTime => LogicalType::Timestamp { unit: Unit::Microsecond, utc: false },
@@ -176,12 +187,12 @@ impl ServerType {
             4 => Self::Float,
             5 => Self::Double,
             0 | 246 => {
-                let scale = definition.decimals.min(MAX_DECIMAL.1);
+                let scale = definition.decimals.min(MAX_PRECISION);
                 // The length counts sign and point, which are not digits.
                 let others = u32::from(!unsigned) + u32::from(scale > 0);
-                let precision = definition.length.saturating_sub(others).clamp(1, MAX_DECIMAL.0.into());
+                let precision = definition.length.saturating_sub(others).clamp(1, MAX_PRECISION.into());
                 Self::Decimal {
-                    precision: u8::try_from(precision).unwrap_or(MAX_DECIMAL.0).max(scale),
+                    precision: u8::try_from(precision).unwrap_or(MAX_PRECISION).max(scale),
                     scale,
                 }
             }
@@ -204,9 +215,13 @@ impl ServerType {
         }
     }
 
-    /// Whether the server must be asked for more than its text form holds: a `float` is written with six digits.
-    pub fn needs_cast(&self) -> bool {
-        *self == Self::Float
+    /// What the server is asked for in place of the column itself.
+    pub fn asked_as(&self) -> AskedAs {
+        match self {
+            Self::Float => AskedAs::Double,
+            Self::BitNumber(_) => AskedAs::Unsigned,
+            _ => AskedAs::Itself,
+        }
     }
 }
 
@@ -266,7 +281,10 @@ pub fn column_type(column: &Column, server: &Server) -> Result<String> {
             list_type("set", &set, server)
         }
         _ if !plain => return Err(unknown()),
-        ServerType::Text => format!("{declared}{}", collation(server)),
+        ServerType::Text => format!("{}{}", sized(declared), collation(server)),
+        ServerType::Decimal { scale, .. } if scale > max_scale(server) => {
+            type_for(&column.logical, column.key.is_some(), server)
+        }
         ServerType::Uuid | ServerType::Inet(_) | ServerType::Vector | ServerType::Json if !same_engine => {
             type_for(&column.logical, column.key.is_some(), server)
         }
@@ -322,7 +340,7 @@ pub fn type_for(logical: &LogicalType, in_key: bool, server: &Server) -> String 
         LogicalType::Float32 => "float".into(),
         LogicalType::Float64 => "double".into(),
         LogicalType::Decimal { precision, scale }
-            if *precision <= MAX_DECIMAL.0 && *scale <= MAX_DECIMAL.1 =>
+            if *precision <= MAX_PRECISION && *scale <= max_scale(server) =>
         {
             format!("decimal({precision},{scale})")
         }
@@ -401,6 +419,10 @@ mod tests {
         let own = column(LogicalType::Uuid).declared("mariadb", "uuid");
         assert_eq!(column_type(&own, &mariadb()).unwrap(), "uuid");
         assert!(column_type(&own, &mysql()).unwrap().starts_with("char(36)"));
+        let fine = LogicalType::Decimal { precision: 40, scale: 38 };
+        let own = column(fine).declared("mariadb", "decimal(40,38)");
+        assert_eq!(column_type(&own, &mariadb()).unwrap(), "decimal(40,38)");
+        assert!(column_type(&own, &mysql()).unwrap().starts_with("longtext"));
         let other = column(LogicalType::Int64).declared("postgres", "bigint");
         assert_eq!(column_type(&other, &mysql()).unwrap(), "bigint");
         let labels = column(LogicalType::Enum(vec!["it's".into()])).declared("mysql", "enum('it''s')");

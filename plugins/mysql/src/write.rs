@@ -5,6 +5,7 @@ mod changes;
 mod digits;
 mod fits;
 mod json;
+mod kept;
 mod options;
 mod replace;
 mod rows;

@@ -1,6 +1,6 @@
 //! Statements, parameters, cursors and ranges.
 
-use hub_plugin_api::{ErrorKind, StartAt, json};
+use hub_plugin_api::{ErrorKind, StartAt, arrow::util::display::FormatOptions, json, types::cell_text};
 
 use crate::support::{
     ALL, Server, Which, drain, numbers, open_request, plan_request, read_run, read_statement, run,
@@ -44,6 +44,70 @@ fn any_statement_is_read() {
                 let read = read_statement(&*connection, statement).await;
                 let read = read.unwrap_or_else(|error| panic!("{statement}: {error}"));
                 assert_eq!(read.rows(), rows, "{which:?}: {statement}");
+            }
+        });
+    }
+}
+
+/// Where a server describes a result otherwise than it sends it, or needs another question.
+#[test]
+fn what_a_statement_makes_of_its_columns_arrives_as_the_server_means_it() {
+    for which in ALL {
+        run(async {
+            let server = with_rows(which, "meaning", 3).await;
+            server
+                .run(&[
+                    "CREATE TABLE b (id int PRIMARY KEY, one bit(1), ten bit(10), n int NOT NULL)",
+                    "INSERT INTO b VALUES (1, b'0', b'1000000001', 7), (2, NULL, b'110101', 7)",
+                ])
+                .await;
+            let connection = server.connection().await;
+            let text = async |statement: &str| {
+                let read = read_statement(&*connection, statement).await;
+                let read = read.unwrap_or_else(|error| panic!("{which:?} {statement}: {error}"));
+                let options = FormatOptions::new().with_null("null");
+                let batch = read.one();
+                let row = |row| {
+                    let cells = batch.columns().iter();
+                    let cells = cells.map(|array| cell_text(array.as_ref(), row, &options).unwrap());
+                    cells.collect::<Vec<_>>().join(" ")
+                };
+                (0..batch.num_rows()).map(row).collect::<Vec<_>>()
+            };
+            // Some servers send the bits of some expressions as digits.
+            assert_eq!(text("select max(one) as a, max(ten) as b from b").await, ["false 0201"]);
+            let bits = "select ifnull(one, one) as a, greatest(ten, ten) as b, one, ten from b order by id";
+            assert_eq!(text(bits).await, ["false 0201 false 0201", "null 0035 null 0035"]);
+            // MariaDB calls the key of a sum NOT NULL, and so does a table that has no rows to sum.
+            let sums = "select id, count(*) as n from b group by id with rollup";
+            assert_eq!(text(sums).await, ["1 1", "2 1", "null 2"]);
+            let read = read_statement(&*connection, sums).await.unwrap();
+            assert_eq!(read.schema.keys(), Vec::<&str>::new());
+            if which != Which::MySql {
+                assert_eq!(text("select n, count(*) as c from b where id > 9").await, ["null 0"]);
+            }
+            // MySQL describes a window's whole number narrower than it sends it.
+            let window = "select id, lag(n) over (order by id) as l from b order by id";
+            assert_eq!(text(window).await, ["1 null", "2 7"]);
+            // MariaDB forgets the order of a statement inside of another one.
+            let order = read_statement(&*connection, "select f, id from t order by id desc").await.unwrap();
+            assert_eq!(numbers(&[order], "id"), [3, 2, 1]);
+            let cut = "select group_concat(repeat('x', 700) separator '') as v from t, b, t t2, t t3";
+            let cut = if which == Which::MySql {
+                cut
+            } else {
+                "select group_concat(repeat('x', 600000)) as v from t"
+            };
+            let error = read_statement(&*connection, cut).await.unwrap_err();
+            assert_eq!((error.kind, error.code.as_deref()), (ErrorKind::ResourceExhausted, Some("1260")));
+            if which != Which::MySql {
+                server
+                    .run(&[
+                        "CREATE TABLE fine (d decimal(40,38))",
+                        "INSERT INTO fine VALUES (-12.34567890123456789012345678901234567891)",
+                    ])
+                    .await;
+                assert_eq!(text("select d from fine").await, ["-12.34567890123456789012345678901234567891"]);
             }
         });
     }

@@ -6,7 +6,7 @@ use hub_plugin_api::{
     CommitToken, Config, Connection, ErrorKind, Result, Rows, StreamId, StreamSchema, Value, Writer,
     WriterRequest,
     arrow::{
-        array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray},
+        array::{ArrayRef, BinaryArray, Float32Array, Float64Array, Int64Array, RecordBatch, StringArray},
         datatypes::SchemaRef,
     },
     changes::{change_schema, row_schema},
@@ -283,6 +283,129 @@ fn statements_of_the_users_own_run_for_each_row() {
             let wrong = json!({ "statements": [{ "on": "insert", "statement": "insert into nothing values ({{id}})" }] });
             let error = start(&*connection, wrong, schema_of(&columns())).await.err().unwrap();
             assert_eq!((error.kind, error.field.as_deref()), (ErrorKind::NotFound, Some("statements")));
+        });
+    }
+}
+
+/// In spite of their strict mode the servers store another value, with a note or without a word.
+#[test]
+fn values_that_a_column_would_change_refuse_their_row() {
+    let texts = |values: &[&str]| -> ArrayRef { Arc::new(StringArray::from(values.to_vec())) };
+    let blanks = " ".repeat(300);
+    let cases: [(&str, LogicalType, ArrayRef); 6] = [
+        ("tinytext", LogicalType::Text, texts(&["kept ", &blanks])),
+        ("enum('abc','')", LogicalType::Text, texts(&["abc", "1", "", "ABC"])),
+        ("set('a','b')", LogicalType::Text, texts(&["b,a", "1", "", "B"])),
+        ("year", LogicalType::Int64, Arc::new(Int64Array::from(vec![2024, 24, 0, 1]))),
+        ("double(10,3)", LogicalType::Float64, Arc::new(Float64Array::from(vec![1.125, 1.0625]))),
+        ("float(7,4)", LogicalType::Float32, Arc::new(Float32Array::from(vec![2.0625, 2.062_512_3]))),
+    ];
+    for which in ALL {
+        run(async {
+            let server = Server::new(which, "kept").await;
+            let connection = server.connection().await;
+            for (declared, logical, values) in &cases {
+                for load in ["auto", "insert"] {
+                    let create = format!("CREATE TABLE t (id bigint PRIMARY KEY, v {declared})");
+                    server.run(&["DROP TABLE IF EXISTS t, __hub_commits", &create]).await;
+                    let columns = [
+                        Column::new("id", LogicalType::Int64).not_null().key(0),
+                        Column::new("v", logical.clone()),
+                    ];
+                    let schema = schema_of(&columns);
+                    let ids = Int64Array::from_iter_values(0..values.len() as i64);
+                    let batch =
+                        RecordBatch::try_new(schema.clone(), vec![Arc::new(ids), values.clone()]).unwrap();
+                    let mut writer = start(&*connection, json!({ "load": load }), schema).await.unwrap();
+                    writer.write(rows(batch)).await.unwrap();
+                    let refused: Vec<_> =
+                        writer.flush().await.unwrap().rejected.iter().map(|row| row.row).collect();
+                    let odd: Vec<_> = (1..values.len() as u64).step_by(2).collect();
+                    assert_eq!(refused, odd, "{which:?} {declared} {load}");
+                }
+            }
+        });
+    }
+}
+
+#[test]
+fn a_column_that_needs_a_value_and_gets_none_stops_the_run() {
+    for which in ALL {
+        run(async {
+            let server = Server::new(which, "needs").await;
+            server
+                .run(&["CREATE TABLE t (id bigint PRIMARY KEY, name text, data blob, n int NOT NULL)"])
+                .await;
+            let connection = server.connection().await;
+            for load in ["auto", "insert"] {
+                let mut writer =
+                    start(&*connection, json!({ "load": load }), schema_of(&columns())).await.unwrap();
+                writer.write(rows(batch(&[(1, Some("a")), (2, Some("b"))]))).await.unwrap();
+                let error = writer.flush().await.unwrap_err();
+                assert_eq!((error.kind, error.code.as_deref()), (ErrorKind::SchemaMismatch, Some("1364")));
+            }
+            server.run(&["CREATE TRIGGER fill BEFORE INSERT ON t FOR EACH ROW SET NEW.n = NEW.id * 2"]).await;
+            let mut writer = start(&*connection, json!({}), schema_of(&columns())).await.unwrap();
+            writer.write(rows(batch(&[(1, Some("a"))]))).await.unwrap();
+            writer.commit(&token(1)).await.unwrap();
+            assert_eq!(server.rows("select id, n from t").await, [["1", "2"]]);
+        });
+    }
+}
+
+/// An index over the beginnings of a key's values would put rows in each other's place.
+#[test]
+fn an_index_over_beginnings_is_no_key() {
+    for which in ALL {
+        run(async {
+            let server = Server::new(which, "beginnings").await;
+            server.run(&["CREATE TABLE t (id bigint, name varchar(40), data blob, UNIQUE (name(3)))"]).await;
+            let connection = server.connection().await;
+            let options = json!({ "mode": "upsert", "key": ["name"] });
+            let error = start(&*connection, options.clone(), schema_of(&columns())).await.err().unwrap();
+            assert_eq!(error.kind, ErrorKind::SchemaMismatch, "{error}");
+            server.run(&["ALTER TABLE t ADD UNIQUE (name)"]).await;
+            let mut writer = start(&*connection, options, schema_of(&columns())).await.unwrap();
+            writer
+                .write(rows(batch(&[(1, Some("abc1")), (2, Some("abd")), (3, Some("abc2"))])))
+                .await
+                .unwrap();
+            let refused: Vec<_> = writer.flush().await.unwrap().rejected.iter().map(|row| row.row).collect();
+            assert_eq!(refused, [2]);
+        });
+    }
+}
+
+/// Texts of one byte a character at the source have up to four here.
+#[test]
+fn tables_of_wide_rows_are_made() {
+    for which in ALL {
+        run(async {
+            let server = Server::new(which, "wide").await;
+            let column = |n: usize| format!("c{n} varchar(600) CHARACTER SET latin1");
+            let many = (1..=100).map(column).collect::<Vec<_>>().join(", ");
+            server
+                .run(&[
+                    &format!("CREATE TABLE s (id int PRIMARY KEY, {many})"),
+                    "INSERT INTO s (id, c1, c100) VALUES (1, repeat('é', 600), 'z')",
+                    "CREATE TABLE l (id int PRIMARY KEY, v varchar(20000) CHARACTER SET latin1, t tinytext CHARACTER SET latin1)",
+                    "INSERT INTO l VALUES (1, repeat('é', 20000), repeat('ü', 200))",
+                ])
+                .await;
+            let connection = server.connection().await;
+            for table in ["s", "l"] {
+                let read =
+                    crate::support::read_statement(&*connection, &format!("select * from {table}")).await;
+                let read = read.unwrap();
+                let options = json!({ "table": format!("{table}_copy") });
+                let mut writer = start(&*connection, options, read.arrow()).await.unwrap();
+                writer.write(rows(read.one())).await.unwrap();
+                writer.commit(&token(1)).await.unwrap();
+                server.run(&["DROP TABLE __hub_commits"]).await;
+            }
+            let same = "select (select a.c1 = b.c1 and a.c100 = b.c100 from s a join s_copy b using (id)),
+                (select a.v = b.v and a.t = b.t from l a join l_copy b using (id))";
+            assert_eq!(server.rows(same).await, [["1", "1"]]);
         });
     }
 }

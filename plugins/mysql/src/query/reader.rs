@@ -18,12 +18,18 @@ use crate::{
         column::{Reading, ZeroDates},
         decode::RowDecoder,
     },
-    sql::read::{Selection, select},
+    sql::read::{Selection, select_in_order},
 };
 
 const READING: &str = "Could not read the rows";
-/// The warning about a function's result that is longer than `max_allowed_packet`.
-const VALUE_LOST: &str = "1301";
+/// Warnings about values that are not what the statement asked for, and what helps: a function's result longer than the
+/// server's packets is null, one of GROUP_CONCAT is cut, and a number beyond its type becomes the greatest of it where
+/// MariaDB puts a statement's rows aside.
+const LOSSES: [(&str, &str); 3] = [
+    ("1301", "Raise `max_allowed_packet` on the server, or select less of the value"),
+    ("1260", "Raise `group_concat_max_len` on the server, or select less of the value"),
+    ("1264", "Cast the value to a type that holds it"),
+];
 
 /// What a reader of a statement is to do.
 pub struct ReaderSetup {
@@ -54,7 +60,7 @@ pub struct ReaderSetup {
 pub async fn start(mut session: RawSession, setup: ReaderSetup) -> Result<Box<dyn Reader>> {
     let shape = &setup.shape;
     let statement = if shape.text.is_query() {
-        select(shape.text.as_str(), &shape.exact(), &setup.selection)
+        select_in_order(session.server().vendor, &shape.text, &shape.forms(), &setup.selection)
     } else {
         shape.text.as_str().to_owned()
     };
@@ -166,16 +172,17 @@ impl QueryReader {
     }
 }
 
-/// A function's result that is too long for the server's packets comes as null, with nothing but a warning.
+/// A value that the server could not give whole comes as another one, with nothing but a warning.
 async fn check_complete(session: &mut RawSession) -> Result<()> {
     let warnings = session.ask("SHOW WARNINGS", READING).await?;
-    let lost = (0..warnings.rows.len()).find(|row| warnings.get(*row, "Code") == Some(VALUE_LOST));
-    let Some(row) = lost else { return Ok(()) };
-    let message = "A value of the statement is longer than the server allows, which made it null of it";
+    let loss = |row: &usize| LOSSES.iter().find(|(code, _)| warnings.get(*row, "Code") == Some(code));
+    let lost = (0..warnings.rows.len()).find_map(|row| Some((row, loss(&row)?)));
+    let Some((row, (code, hint))) = lost else { return Ok(()) };
+    let message = "The server could not give a value of the statement whole";
     Err(Error::new(ErrorKind::ResourceExhausted, message)
-        .with_code(VALUE_LOST)
+        .with_code(*code)
         .with_context("warning", warnings.get(row, "Message").unwrap_or_default())
-        .with_hint("Raise `max_allowed_packet` on the server, or select less of the value"))
+        .with_hint(*hint))
 }
 
 #[async_trait]

@@ -9,8 +9,15 @@ use hub_plugin_api::{
 use super::{options::QueryOptions, parameters};
 use crate::{
     catalog::{TableColumn, table_columns},
-    raw::{RawSession, column::ZeroDates, result::ColumnDefinition},
-    sql::{read, statement::StatementText},
+    raw::{
+        RawSession,
+        column::ZeroDates,
+        result::{ColumnDefinition, flag},
+    },
+    sql::{
+        read::{self, AskedAs},
+        statement::StatementText,
+    },
     types::ServerType,
 };
 
@@ -73,6 +80,14 @@ impl Shape {
         };
         let catalog = table_columns(session, &tables(&definitions)).await?;
         let vendor = session.server().vendor;
+        // An outer join, a sum over no rows and WITH ROLLUP make null of what a table never has null: only rows of one
+        // table are as it declares.
+        let own_rows = single.is_some()
+            && !text.rolls_up()
+            && definitions.iter().all(|definition| {
+                let origin = catalog.iter().find(|column| column.is(definition));
+                definition.flags & flag::NOT_NULL != 0 || origin.is_none_or(|origin| origin.nullable)
+            });
         let columns = definitions.iter().map(|definition| {
             let origin = catalog.iter().find(|column| column.is(definition));
             let mut server_type = ServerType::of_definition(definition);
@@ -82,12 +97,17 @@ impl Shape {
             {
                 server_type = of_table;
             }
+            // Only a view or an expression has no key behind it at all.
+            if let (true, ServerType::Bit(bits)) = (text.is_query(), &server_type)
+                && origin.is_none_or(|origin| origin.key_length == 0)
+            {
+                server_type = ServerType::BitNumber(*bits);
+            }
             let mut column = Column::new(&definition.name, server_type.logical(vendor));
             if let Some(origin) = origin {
                 let declared = if server_type == ServerType::Json { "json" } else { &origin.declared };
                 column = column.declared(vendor.engine(), declared);
-                // An outer join makes null of what its table never has null: only rows of one table are as it declares.
-                if single.is_some() {
+                if own_rows {
                     column.nullable = origin.nullable;
                     column.key = origin.key.filter(|_| origin.table_has_whole_key(&definitions, &catalog));
                 }
@@ -99,8 +119,7 @@ impl Shape {
             let in_key_alone = origin.is_some_and(|origin| origin.key == Some(0) && origin.key_length == 1);
             let deterministic = match &server_type {
                 ServerType::Text | ServerType::Set | ServerType::Enum(_) => {
-                    in_key_alone && single.is_some()
-                        || origin.is_some_and(|origin| origin.collates_by_bytes())
+                    in_key_alone && own_rows || origin.is_some_and(|origin| origin.collates_by_bytes())
                 }
                 _ => true,
             };
@@ -119,9 +138,9 @@ impl Shape {
         self.columns.iter().map(|column| column.server_type.clone()).collect()
     }
 
-    /// Which columns must be asked for with all their digits.
-    pub fn exact(&self) -> Vec<bool> {
-        self.columns.iter().map(|column| column.server_type.needs_cast()).collect()
+    /// What each column is asked for as.
+    pub fn forms(&self) -> Vec<AskedAs> {
+        self.columns.iter().map(|column| column.server_type.asked_as()).collect()
     }
 
     /// The place of a column.
@@ -143,11 +162,19 @@ impl Shape {
     /// [`ErrorKind::SchemaMismatch`].
     pub fn check_unchanged(&self, definitions: &[ColumnDefinition]) -> Result<()> {
         let same = |(column, definition): (&ShapeColumn, &ColumnDefinition)| {
-            // Asked for with all digits, a float comes as a double; a text of a statement may be of any length.
+            // A text of a statement may be of any length.
             let is_text = |code: u8| matches!(code, 15 | 247 | 249..=254);
-            column.server_type.needs_cast() && definition.type_code == 5
+            // MySQL describes a window's whole numbers narrower than it sends them; one that is too great is refused.
+            let is_whole = |code: u8| matches!(code, 1..=3 | 8 | 9);
+            let asked_as = match column.server_type.asked_as() {
+                AskedAs::Itself => false,
+                AskedAs::Double => definition.type_code == 5,
+                AskedAs::Unsigned => is_whole(definition.type_code),
+            };
+            asked_as
                 || column.type_code == definition.type_code
                 || is_text(column.type_code) && is_text(definition.type_code)
+                || is_whole(column.type_code) && is_whole(definition.type_code)
                 || column.type_code == 6
         };
         if self.columns.len() == definitions.len() && self.columns.iter().zip(definitions).all(same) {

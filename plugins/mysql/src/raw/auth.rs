@@ -16,8 +16,6 @@ pub enum Plugin {
     Ed25519,
     /// MariaDB's since 11.6.
     Parsec,
-    /// The password as it is, which plugins that ask another service need.
-    Clear,
 }
 
 impl Plugin {
@@ -31,7 +29,6 @@ impl Plugin {
             b"mysql_native_password" | b"" => Self::Native,
             b"client_ed25519" => Self::Ed25519,
             b"parsec" => Self::Parsec,
-            b"mysql_clear_password" => Self::Clear,
             other => {
                 let name = String::from_utf8_lossy(other);
                 return Err(Error::new(
@@ -53,19 +50,15 @@ impl Plugin {
             Self::Native => "mysql_native_password",
             Self::Ed25519 => "client_ed25519",
             Self::Parsec => "parsec",
-            Self::Clear => "mysql_clear_password",
         }
     }
 
     /// The first answer to the server's nonce.
-    ///
-    /// # Errors
-    /// When the password would be sent where others can read it.
-    pub fn answer(self, password: &str, nonce: &[u8], private: bool) -> Result<Vec<u8>> {
+    pub fn answer(self, password: &str, nonce: &[u8]) -> Vec<u8> {
         let password = password.as_bytes();
         // A NUL behind the nonce does not count.
         let short = nonce.get(..20).unwrap_or(nonce);
-        Ok(match self {
+        match self {
             Self::CachingSha2 => {
                 scramble::scramble_sha256(short, password).map(Vec::from).unwrap_or_default()
             }
@@ -76,16 +69,7 @@ impl Plugin {
             }
             // The answer needs a salt, which the server sends when it is asked with nothing.
             Self::Parsec => Vec::new(),
-            Self::Clear if private => [password, b"\0"].concat(),
-            Self::Clear => {
-                return Err(Error::new(
-                    ErrorKind::Authentication,
-                    "The server wants the password unencrypted, over a connection that others can read",
-                )
-                .with_field("tls_mode")
-                .with_hint("Set `tls_mode` to `required` or better"));
-            }
-        })
+        }
     }
 }
 
@@ -119,4 +103,18 @@ pub fn parsec(password: &str, nonce: &[u8], salt: &[u8]) -> Result<Vec<u8>> {
     let (iterations, salt) = mysql_common::packets::parse_parsec_salt(salt).ok_or_else(wrong)?;
     let nonce: &[u8; 32] = nonce.get(..32).and_then(|nonce| nonce.try_into().ok()).ok_or_else(wrong)?;
     Ok(scramble::create_response_for_parsec(password.as_bytes(), nonce, iterations, salt).to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plugins_that_would_hear_the_password_itself_are_refused_by_name() {
+        for name in ["mysql_clear_password", "sha256_password", "dialog", "auth_gssapi_client"] {
+            let error = Plugin::named(name.as_bytes()).unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Authentication);
+            assert!(error.message.contains(&format!("`{name}`")), "{error}");
+        }
+    }
 }

@@ -62,6 +62,8 @@ enum Values {
     Micros(Vec<i64>),
     Text(Bytes),
     Binary(Bytes),
+    /// Numbers that become so many bytes, highest first.
+    Bits(Bytes, usize),
     Geometry(Bytes),
     Uuid(Vec<u8>),
     Vector(Vec<f32>, Vec<i32>),
@@ -140,7 +142,10 @@ impl ColumnDecoder {
             Values::Float64(values) => values.push(0.0),
             Values::Decimal128(values) => values.push(0),
             Values::Decimal256(values) => values.push(i256::ZERO),
-            Values::Text(bytes) | Values::Binary(bytes) | Values::Geometry(bytes) => {
+            Values::Text(bytes)
+            | Values::Binary(bytes)
+            | Values::Geometry(bytes)
+            | Values::Bits(bytes, _) => {
                 bytes.offsets.push(bytes.offsets.last().copied().unwrap_or_default());
             }
             Values::Uuid(values) => values.extend_from_slice(&[0; 16]),
@@ -178,8 +183,11 @@ impl ColumnDecoder {
     fn push(&mut self, value: &[u8]) -> Option<Moment<()>> {
         let number = || text::integer(value);
         match &mut self.values {
-            // A bit is sent as a byte.
-            Values::Boolean(values) => values.append(*value.last()? != 0),
+            Values::Boolean(values) => values.append(match self.server_type {
+                ServerType::BitNumber(_) => number()? != 0,
+                // A bit is sent as a byte.
+                _ => *value.last()? != 0,
+            }),
             Values::Int8(values) => values.push(number()?.try_into().ok()?),
             Values::Int16(values) => values.push(number()?.try_into().ok()?),
             Values::Int32(values) => values.push(number()?.try_into().ok()?),
@@ -218,6 +226,14 @@ impl ColumnDecoder {
                 },
             },
             Values::Text(bytes) | Values::Binary(bytes) => bytes.push(value)?,
+            Values::Bits(bytes, width) => {
+                let number = u64::try_from(number()?).ok()?.to_be_bytes();
+                let (above, kept) = number.split_at_checked(number.len().checked_sub(*width)?)?;
+                if above.iter().any(|byte| *byte != 0) {
+                    return None;
+                }
+                bytes.push(kept)?;
+            }
             Values::Geometry(bytes) => push_geometry(bytes, value)?,
             Values::Uuid(values) => values.extend_from_slice(&text::uuid(value)?),
             Values::Vector(values, offsets) => {
@@ -290,7 +306,7 @@ impl ColumnDecoder {
                     )
                 })?)
             }
-            Values::Binary(bytes) | Values::Geometry(bytes) => {
+            Values::Binary(bytes) | Values::Geometry(bytes) | Values::Bits(bytes, _) => {
                 let (offsets, data) = bytes.take();
                 Arc::new(BinaryArray::try_new(offsets, data, nulls)?)
             }
@@ -359,7 +375,8 @@ fn values_of(server_type: &ServerType) -> Values {
         ServerType::Double => Values::Float64(Vec::new()),
         ServerType::Decimal { precision: ..=38, .. } => Values::Decimal128(Vec::new()),
         ServerType::Decimal { .. } => Values::Decimal256(Vec::new()),
-        ServerType::Bit(1) => Values::Boolean(BooleanBufferBuilder::new(0)),
+        ServerType::Bit(1) | ServerType::BitNumber(1) => Values::Boolean(BooleanBufferBuilder::new(0)),
+        ServerType::BitNumber(bits) => Values::Bits(Bytes::new(), usize::from(bits.div_ceil(8))),
         ServerType::Date => Values::Date(Vec::new()),
         ServerType::Time | ServerType::DateTime | ServerType::Timestamp => Values::Micros(Vec::new()),
         ServerType::Text | ServerType::Set | ServerType::Enum(_) | ServerType::Json | ServerType::Inet(_) => {

@@ -149,6 +149,20 @@ mod tests {
     }
 
     #[test]
+    fn bits_that_come_as_a_number_are_the_bytes_of_the_type() {
+        let mut decoder = decoder(&[ServerType::BitNumber(1), ServerType::BitNumber(10)], ZeroDates::Error);
+        decoder.append(&row(&[Some(b"0"), Some(b"513")])).unwrap();
+        decoder.append(&row(&[Some(b"1"), None])).unwrap();
+        assert!(decoder.append(&row(&[Some(b"1"), Some(b"65536")])).is_err());
+        let error = |value: &[u8]| decoder_of_bits().append(&row(&[Some(value)])).is_err();
+        assert!(error(b"-1") && error(b"18446744073709551616") && !error(b"18446744073709551615"));
+    }
+
+    fn decoder_of_bits() -> RowDecoder {
+        decoder(&[ServerType::BitNumber(64)], ZeroDates::Error)
+    }
+
+    #[test]
     fn an_srid_moves_into_the_geometry() {
         let mut decoder = decoder(&[ServerType::Geometry], ZeroDates::Error);
         let point = [&[1, 1, 0, 0, 0][..], &1.5_f64.to_le_bytes(), &2.5_f64.to_le_bytes()].concat();

@@ -1,8 +1,9 @@
 //! Opens a connection: greeting, TLS, login.
 
-use std::future::poll_fn;
+use std::{future::poll_fn, io, time::Duration};
 
 use hub_plugin_api::{Error, ErrorKind, Result, Secret};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::{
@@ -37,6 +38,11 @@ mod capability {
     pub const EXTENDED_METADATA: u32 = 1 << 3;
 }
 
+/// Without it a reader would wait for good on a server whose machine or network is gone without a word.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(10))
+    .with_retries(3);
 /// The largest payload that we announce.
 const MAX_PAYLOAD: u32 = 1 << 30;
 /// `utf8mb4_general_ci`: names and passwords in the login are in UTF-8.
@@ -74,13 +80,11 @@ pub async fn connect(settings: &Settings, password: Option<&Secret>) -> Result<C
 }
 
 async fn connect_as(settings: &Settings, password: Option<&Secret>, doing: &str) -> Result<Connected> {
-    let failed = |error: std::io::Error| error::from_io(doing, &error);
+    let failed = |error: io::Error| error::from_io(doing, &error);
     let mut channel = if settings.is_unix_socket() {
         Channel::unix(UnixStream::connect(&settings.host).await.map_err(failed)?)
     } else {
-        let stream = TcpStream::connect((settings.host.as_str(), settings.port)).await.map_err(failed)?;
-        stream.set_nodelay(true).map_err(failed)?;
-        Channel::tcp(stream)
+        Channel::tcp(reach(&settings.host, settings.port).await.map_err(failed)?)
     };
     let greeting = receive(&mut channel, doing).await?;
     let greeting = greeting_of(channel.bytes(greeting), doing)?;
@@ -127,11 +131,10 @@ async fn connect_as(settings: &Settings, password: Option<&Secret>, doing: &str)
     let password = password.map_or("", Secret::expose);
     // Another plugin than the server's default is asked for afterwards.
     let plugin = Plugin::named(&greeting.plugin).unwrap_or(Plugin::Native);
-    let plugin = if plugin == Plugin::Clear { Plugin::Native } else { plugin };
     let mut login = login_head(capabilities, extended);
     login.extend_from_slice(settings.username.as_bytes());
     login.push(0);
-    let answer = plugin.answer(password, &greeting.nonce, channel.is_private())?;
+    let answer = plugin.answer(password, &greeting.nonce);
     login.push(answer.len() as u8);
     login.extend_from_slice(&answer);
     login.extend_from_slice(settings.database.as_bytes());
@@ -142,6 +145,13 @@ async fn connect_as(settings: &Settings, password: Option<&Secret>, doing: &str)
     let mut session = Login { channel: &mut channel, password, doing };
     session.finish(plugin, greeting.nonce).await?;
     Ok(Connected { channel, server: greeting.server, id: greeting.id, extended_metadata: extended })
+}
+
+async fn reach(host: &str, port: u16) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(true)?;
+    SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE)?;
+    Ok(stream)
 }
 
 /// What the request for TLS and the login begin with.
@@ -221,7 +231,7 @@ impl Login<'_> {
                     let name = reader.until_nul().unwrap_or_default().to_vec();
                     nonce = reader.0.to_vec();
                     plugin = Plugin::named(&name)?;
-                    let answer = plugin.answer(self.password, &nonce, self.channel.is_private())?;
+                    let answer = plugin.answer(self.password, &nonce);
                     self.send(&answer).await?;
                 }
                 Some((_, rest)) if plugin == Plugin::Parsec => {
@@ -252,5 +262,19 @@ impl Login<'_> {
         };
         let encrypted = auth::encrypted_password(self.password, nonce, &key)?;
         self.send(&encrypted).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_is_gone_without_a_word_is_noticed() {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let stream = reach("127.0.0.1", listener.local_addr().unwrap().port()).await.unwrap();
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(60));
     }
 }

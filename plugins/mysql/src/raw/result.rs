@@ -173,6 +173,8 @@ pub struct ColumnDefinition {
 
 /// Bits of [`ColumnDefinition::flags`].
 pub mod flag {
+    /// Never null.
+    pub const NOT_NULL: u16 = 1;
     /// Numbers without a sign.
     pub const UNSIGNED: u16 = 32;
     /// An ENUM.

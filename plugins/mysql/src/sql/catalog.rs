@@ -56,10 +56,11 @@ pub fn comment(schema: &str, table: &str) -> String {
     )
 }
 
-/// Unique indexes of a table, a row a column: index, column.
+/// Unique indexes of a table, a row a column: index, column, how much of its values counts where that is not all.
 pub fn unique_indexes(schema: &str, table: &str) -> String {
     format!(
-        "SELECT s.INDEX_NAME AS `index`, s.COLUMN_NAME AS `column` FROM information_schema.STATISTICS s \
+        "SELECT s.INDEX_NAME AS `index`, s.COLUMN_NAME AS `column`, s.SUB_PART AS `part` \
+         FROM information_schema.STATISTICS s \
          WHERE s.TABLE_SCHEMA = {} AND s.TABLE_NAME = {} AND s.NON_UNIQUE = 0 \
          ORDER BY s.INDEX_NAME, s.SEQ_IN_INDEX",
         literal(schema),

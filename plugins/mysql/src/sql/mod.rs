@@ -87,6 +87,9 @@ pub fn put_hex(bytes: &[u8], out: &mut String) {
 pub const SQL_MODE: &str =
     "STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION";
 
+/// A statement whose groups have no one value of a column is refused where the server refuses it.
+const FULL_GROUP: &str = "ONLY_FULL_GROUP_BY";
+
 /// The longest that both servers wait, in seconds: a reader waits for its destination, and a plan for its readers.
 const PATIENCE_S: u32 = 31_536_000;
 
@@ -96,7 +99,9 @@ pub fn session_settings(server: &Server, settings: &Settings) -> String {
         "NAMES utf8mb4".to_owned(),
         "autocommit = 1".into(),
         format!("time_zone = {}", literal(&settings.time_zone)),
-        format!("sql_mode = '{SQL_MODE}'"),
+        format!(
+            "sql_mode = IF(FIND_IN_SET('{FULL_GROUP}', @@GLOBAL.sql_mode), '{SQL_MODE},{FULL_GROUP}', '{SQL_MODE}')"
+        ),
         "sql_auto_is_null = 0".into(),
         "sql_safe_updates = 0".into(),
         "sql_select_limit = DEFAULT".into(),

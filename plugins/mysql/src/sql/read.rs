@@ -1,6 +1,7 @@
 //! Statements that read.
 
-use super::literal;
+use super::{literal, statement::StatementText};
+use crate::flavor::Vendor;
 
 /// What a wrapped statement is called inside the one around it.
 const INNER: &str = "q";
@@ -20,6 +21,10 @@ fn with_clause(statement: &str, columns: usize) -> String {
     format!("WITH {INNER} ({}) AS (\n{statement}\n)", names.join(", "))
 }
 
+/// MariaDB forgets the order of a statement inside of another one, unless it decides which rows there are (MariaDB
+/// knowledge base, "Why is ORDER BY in a FROM Subquery Ignored?"). MySQL keeps it.
+const KEEP_ORDER: &str = "\nLIMIT 18446744073709551615";
+
 /// Which rows of a statement are wanted, in which order.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
@@ -29,19 +34,31 @@ pub struct Selection {
     pub order: Vec<String>,
 }
 
-/// The query that gives a statement's columns, narrowed down to a selection. `exact` marks the columns that the server
-/// would otherwise write with fewer digits than they have. It is the statement itself where nothing is to be changed.
-pub fn select(statement: &str, exact: &[bool], selection: &Selection) -> String {
-    if !exact.contains(&true) && selection.condition.is_empty() && selection.order.is_empty() {
+/// What the server is asked for in place of a column.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskedAs {
+    /// The column.
+    Itself,
+    /// A double: a `float` is written with six digits.
+    Double,
+    /// A whole number: bits of an expression come in a form that its description does not tell.
+    Unsigned,
+}
+
+/// The query that gives a statement's columns in some form, narrowed down to a selection. It is the statement itself
+/// where nothing is to be changed.
+pub fn select(statement: &str, forms: &[AskedAs], selection: &Selection) -> String {
+    if is_itself(forms) && selection.condition.is_empty() && selection.order.is_empty() {
         return statement.to_owned();
     }
-    let column = |(index, exact): (usize, &bool)| match exact {
-        true => format!("{} * 1e0", inner_column(index)),
-        false => inner_column(index),
+    let column = |(index, form): (usize, &AskedAs)| match form {
+        AskedAs::Itself => inner_column(index),
+        AskedAs::Double => format!("{} * 1e0", inner_column(index)),
+        AskedAs::Unsigned => format!("CAST({} AS UNSIGNED)", inner_column(index)),
     };
-    let columns: Vec<_> = exact.iter().enumerate().map(column).collect();
+    let columns: Vec<_> = forms.iter().enumerate().map(column).collect();
     let mut query =
-        format!("{}\nSELECT {}\nFROM {INNER}", with_clause(statement, exact.len()), columns.join(", "));
+        format!("{}\nSELECT {}\nFROM {INNER}", with_clause(statement, forms.len()), columns.join(", "));
     if !selection.condition.is_empty() {
         query.push_str(&format!("\nWHERE {}", selection.condition.join("\n  AND ")));
     }
@@ -49,6 +66,24 @@ pub fn select(statement: &str, exact: &[bool], selection: &Selection) -> String 
         query.push_str(&format!("\nORDER BY {}", selection.order.join(", ")));
     }
     query
+}
+
+/// The same for a statement of the user's, whose rows keep their order where all of them are wanted.
+pub fn select_in_order(
+    vendor: Vendor,
+    statement: &StatementText,
+    forms: &[AskedAs],
+    selection: &Selection,
+) -> String {
+    let all = selection.condition.is_empty() && selection.order.is_empty();
+    if all && !is_itself(forms) && vendor == Vendor::MariaDb && statement.ends_in_order() {
+        return select(&format!("{}{KEEP_ORDER}", statement.as_str()), forms, selection);
+    }
+    select(statement.as_str(), forms, selection)
+}
+
+fn is_itself(forms: &[AskedAs]) -> bool {
+    forms.iter().all(|form| *form == AskedAs::Itself)
 }
 
 /// A value of a range's bound.
@@ -154,13 +189,28 @@ pub const UNLOCK: &str = "UNLOCK TABLES";
 mod tests {
     use super::*;
 
+    fn parsed(statement: &str) -> StatementText {
+        StatementText::parse(statement).unwrap()
+    }
+
     fn number(text: &str) -> BoundValue<'_> {
         BoundValue { text, number: true }
     }
 
     #[test]
     fn statement_stands_alone_where_nothing_is_to_be_changed() {
-        assert_eq!(select("select 1", &[false], &Selection::default()), "select 1");
+        assert_eq!(select("select 1", &[AskedAs::Itself], &Selection::default()), "select 1");
+    }
+
+    #[test]
+    fn order_of_the_rows_is_kept_where_mariadb_would_forget_it() {
+        let text = |vendor, statement: &str| {
+            select_in_order(vendor, &parsed(statement), &[AskedAs::Double], &Selection::default())
+        };
+        let ordered = "select f from t order by id";
+        assert!(text(Vendor::MariaDb, ordered).contains("order by id\nLIMIT 18446744073709551615\n)"));
+        assert!(text(Vendor::MySql, ordered).contains("order by id\n)"));
+        assert!(text(Vendor::MariaDb, "select f from t order by id limit 3").contains("limit 3\n)"));
     }
 
     #[test]
@@ -173,7 +223,8 @@ mod tests {
             ],
             order: vec![inner_column(0), inner_column(1)],
         };
-        insta::assert_snapshot!(select("select * from t -- all", &[false, false, true], &selection));
+        let forms = [AskedAs::Itself, AskedAs::Unsigned, AskedAs::Double];
+        insta::assert_snapshot!(select("select * from t -- all", &forms, &selection));
     }
 
     #[test]

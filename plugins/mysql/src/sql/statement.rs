@@ -8,6 +8,8 @@ use hub_plugin_api::{Error, ErrorKind, Result};
 pub struct StatementText {
     text: String,
     is_query: bool,
+    rolls_up: bool,
+    ends_in_order: bool,
     /// Start of each `?`.
     parameters: Vec<usize>,
 }
@@ -21,6 +23,8 @@ impl StatementText {
     pub fn parse(text: &str) -> Result<Self> {
         let mut lexer = Lexer { text, at: 0 };
         let (mut first_word, mut parameters, mut end, mut ended) = (None, Vec::new(), 0, false);
+        let (mut depth, mut last_word) = (0_usize, String::new());
+        let (mut rolls_up, mut ends_in_order) = (false, false);
         while let Some((token, start)) = lexer.next_token() {
             match token {
                 Token::Blank => continue,
@@ -34,7 +38,29 @@ impl StatementText {
                         .with_hint("Give one statement without anything behind its semicolon"));
                 }
                 Token::Parameter => parameters.push(start),
-                Token::Word | Token::Other => {}
+                Token::Word => {
+                    let word = text[start..lexer.at].to_ascii_lowercase();
+                    rolls_up |= last_word == "with" && word == "rollup";
+                    ends_in_order = match word.as_str() {
+                        "order" if depth == 0 => true,
+                        "limit" | "offset" | "fetch" | "for" | "lock" | "union" | "except" | "intersect"
+                        | "into" | "procedure"
+                            if depth == 0 =>
+                        {
+                            false
+                        }
+                        _ => ends_in_order,
+                    };
+                    last_word = word;
+                }
+                Token::Other => {
+                    match &text[start..lexer.at] {
+                        "(" => depth += 1,
+                        ")" => depth = depth.saturating_sub(1),
+                        _ => {}
+                    }
+                    last_word.clear();
+                }
             }
             first_word.get_or_insert_with(|| text[start..lexer.at].to_ascii_lowercase());
             end = lexer.at;
@@ -50,6 +76,8 @@ impl StatementText {
         Ok(Self {
             text: text[start..end].to_owned(),
             is_query: matches!(first_word.as_str(), "select" | "values" | "with" | "table" | "("),
+            rolls_up,
+            ends_in_order,
             parameters,
         })
     }
@@ -62,6 +90,16 @@ impl StatementText {
     /// Whether it can stand in parentheses: SELECT, VALUES, TABLE, WITH.
     pub fn is_query(&self) -> bool {
         self.is_query
+    }
+
+    /// Whether it adds sums to a table's rows, whose keys are null then: WITH ROLLUP.
+    pub fn rolls_up(&self) -> bool {
+        self.rolls_up
+    }
+
+    /// Whether an ORDER BY of all of its rows is the last thing in it.
+    pub fn ends_in_order(&self) -> bool {
+        self.ends_in_order
     }
 
     /// The text cut at each `?`: one part more than parameters.
@@ -96,7 +134,7 @@ impl StatementText {
                 text.push_str(expression);
             }
         }
-        Ok(Self { text, is_query: self.is_query, parameters: Vec::new() })
+        Ok(Self { text, parameters: Vec::new(), ..self.clone() })
     }
 }
 
@@ -232,6 +270,30 @@ mod tests {
         for other in ["show tables", "explain select 1", "selects", "`select`"] {
             assert!(!StatementText::parse(other).unwrap().is_query, "{other}");
         }
+    }
+
+    #[test]
+    fn what_a_statement_ends_in_is_known_through_parentheses_and_comments() {
+        let parsed = |statement: &str| StatementText::parse(statement).unwrap();
+        for ordered in [
+            "select * from t order by a",
+            "with a as (select 1 limit 1) select * from a ORDER  BY 1 -- limit",
+            "select 1 union select 2 order by 1",
+        ] {
+            assert!(parsed(ordered).ends_in_order(), "{ordered}");
+        }
+        for other in [
+            "select * from t",
+            "select * from t order by a limit 7",
+            "select * from (select 1 order by 1) a",
+            "select row_number() over (order by a) from t",
+            "select 'order by', `order` from t",
+            "select * from t order by a for update",
+        ] {
+            assert!(!parsed(other).ends_in_order(), "{other}");
+        }
+        assert!(parsed("select a, count(*) from t group by a With /* x */ Rollup").rolls_up());
+        assert!(!parsed("with rollups as (select 1 as rollup) select rollup from rollups").rolls_up());
     }
 
     #[test]

@@ -21,6 +21,7 @@ use super::{
     digits,
     fits::{Target, fits},
     json,
+    kept::Kept,
     rows::put_escaped,
     time,
 };
@@ -50,6 +51,7 @@ pub(super) struct ColumnPlan {
     pub name: String,
     logical: LogicalType,
     target: Target,
+    kept: Kept,
     required: bool,
 }
 
@@ -70,7 +72,8 @@ impl ColumnPlan {
             .with_hint("Change the column's type, or convert the values at the source"));
         }
         let (name, logical) = (column.name.clone(), column.logical.clone());
-        Ok(Self { index, name, logical, target, required: false })
+        let kept = Kept::new(&logical, &target);
+        Ok(Self { index, name, logical, target, kept, required: false })
     }
 
     /// The same way, without nulls.
@@ -179,6 +182,7 @@ impl ColumnPlan {
         macro_rules! number {
             ($of:ty) => {{
                 digits::put_signed(array.as_primitive::<$of>().value(row).into(), scratch);
+                self.kept.check_year(scratch)?;
                 Cell::Number(scratch)
             }};
         }
@@ -197,13 +201,13 @@ impl ColumnPlan {
             }
             DataType::Float32 => {
                 let value = array.as_primitive::<Float32Type>().value(row);
-                self.check_double(f64::from(value))?;
+                self.check_double(f64::from(value), true)?;
                 scratch.push_str(&format!("{value:e}"));
                 Cell::Number(scratch)
             }
             DataType::Float64 => {
                 let value = array.as_primitive::<Float64Type>().value(row);
-                self.check_double(value)?;
+                self.check_double(value, false)?;
                 scratch.push_str(&format!("{value:e}"));
                 Cell::Number(scratch)
             }
@@ -290,14 +294,14 @@ impl ColumnPlan {
         })
     }
 
-    fn check_double(&self, value: f64) -> Result<(), String> {
+    fn check_double(&self, value: f64, single: bool) -> Result<(), String> {
         if !value.is_finite() {
             return Err(format!("is `{value}`, for which the servers have no number"));
         }
         if self.target.loses_negative_zero && value == 0.0 && value.is_sign_negative() {
             return Err("is `-0`, which MariaDB writes as 0 before version 11".into());
         }
-        Ok(())
+        self.kept.check_double(value, single)
     }
 
     fn structure<'a>(
@@ -378,6 +382,7 @@ impl ColumnPlan {
                 return Err("ends with a blank, which the server would cut off".into());
             }
         }
+        self.kept.check_text(text)?;
         match self.target.server_type {
             Some(ServerType::Bytes) => return Ok(Cell::Bytes(text.as_bytes().into())),
             // Only MySQL declares it so: MariaDB's documents are texts.

@@ -14,7 +14,7 @@ use hub_plugin_api::{
 use super::{
     cell::ColumnPlan,
     rows,
-    settle::{KEEP, PutRow, Refusal, SAVE, UNDO},
+    settle::{KEEP, PutRow, Refusal, SAVE, UNDO, write_rows},
     table::Shape,
     writer::TableWriter,
 };
@@ -184,8 +184,8 @@ impl TableWriter {
                 return Ok(Err(bad.into()));
             }
             if tuples.len() >= self.statement_bytes || row + 1 == rows.num_rows() {
-                if let Err(error) = self.session.run(&statement(&tuples), &doing).await {
-                    return Refusal::sort(error).map(Err);
+                if let Err(refusal) = write_rows(&mut self.session, &statement(&tuples), &doing).await? {
+                    return Ok(Err(refusal));
                 }
                 tuples.clear();
             }
@@ -212,10 +212,8 @@ impl TableWriter {
         let condition = sql::same_key(&shape.key, old_key.unwrap_or(&own));
         let pairs: Vec<_> = plans.iter().map(|way| way.name.clone()).zip(values).collect();
         let statement = sql::update(&shape.destination, &pairs, &condition);
-        match self.session.run(&statement, &format!("Could not write to {}", shape.destination)).await {
-            Ok(done) => Ok(Ok(done.affected)),
-            Err(error) => Refusal::sort(error).map(Err),
-        }
+        let doing = format!("Could not write to {}", shape.destination);
+        write_rows(&mut self.session, &statement, &doing).await
     }
 
     /// Moves rows to another key, one by one: they are rare.

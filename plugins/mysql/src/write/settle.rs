@@ -12,11 +12,14 @@ use super::{
     table::Shape,
     writer::TableWriter,
 };
-use crate::sql::write as sql;
+use crate::{connection::Session, error, sql::write as sql};
 
 pub(super) const SAVE: &str = "SAVEPOINT hub_rows";
 pub(super) const KEEP: &str = "RELEASE SAVEPOINT hub_rows";
 pub(super) const UNDO: &str = "ROLLBACK TO SAVEPOINT hub_rows";
+
+/// A column without a default that nothing was written into (ER_NO_DEFAULT_FOR_FIELD).
+const NO_DEFAULT: &str = "1364";
 
 /// Why the server did not take rows.
 #[derive(Debug)]
@@ -37,15 +40,17 @@ impl Refusal {
     /// # Errors
     /// What is not the rows' fault.
     pub(super) fn sort(error: Error) -> Result<Self> {
-        // A row of the parent is missing, or its own rows are still there; and what a trigger raises.
+        // A row of the parent is missing, or its own rows are still there.
         let code = error.code.as_deref().unwrap_or_default();
+        // No row of the stream has a value for that column.
+        if code == NO_DEFAULT {
+            let error = Error { kind: ErrorKind::SchemaMismatch, ..error };
+            return Err(error.with_hint("Give the column a default, or have the source send it"));
+        }
         let foreign_key = matches!(code, "1216" | "1217" | "1451" | "1452");
         match error.kind {
             ErrorKind::ConstraintViolated | ErrorKind::InvalidData => {
                 Ok(Self { kind: error.kind, reason: error.to_string(), foreign_key })
-            }
-            _ if code == "1644" => {
-                Ok(Self { kind: ErrorKind::ConstraintViolated, reason: error.to_string(), foreign_key })
             }
             _ => Err(error),
         }
@@ -136,7 +141,9 @@ impl TableWriter {
             return self.run_statements(table, segment, rows).await;
         }
         match self.options.mode {
-            WriteMode::Append | WriteMode::Replace if self.loads => self.load(table, segment, rows).await,
+            WriteMode::Append | WriteMode::Replace if self.loads && !shape.lacks_columns => {
+                self.load(table, segment, rows).await
+            }
             WriteMode::Append | WriteMode::Replace => self.insert(table, segment, rows, "").await,
             WriteMode::Upsert | WriteMode::ApplyChanges if shape.other_unique.is_some() => {
                 self.put_one_by_one(table, segment, rows).await
@@ -197,8 +204,8 @@ impl TableWriter {
             }
             if statement.len() >= self.statement_bytes || index + 1 == rows.len() {
                 statement.push_str(tail);
-                if let Err(error) = self.session.run(&statement, &doing).await {
-                    return Refusal::sort(error).map(Err);
+                if let Err(refusal) = write_rows(&mut self.session, &statement, &doing).await? {
+                    return Ok(Err(refusal));
                 }
                 statement.clone_from(&head);
             }
@@ -230,13 +237,9 @@ impl TableWriter {
 
     /// Puts one row in place of the one with its key.
     pub(super) async fn put_row(&mut self, row: &PutRow) -> Result<Result<(), Refusal>> {
-        match self.session.run(&row.update, &row.doing).await {
-            Ok(done) if done.affected > 0 => Ok(Ok(())),
-            Ok(_) => match self.session.run(&row.insert, &row.doing).await {
-                Ok(_) => Ok(Ok(())),
-                Err(error) => Refusal::sort(error).map(Err),
-            },
-            Err(error) => Refusal::sort(error).map(Err),
+        match write_rows(&mut self.session, &row.update, &row.doing).await? {
+            Ok(0) => Ok(write_rows(&mut self.session, &row.insert, &row.doing).await?.map(drop)),
+            other => Ok(other.map(drop)),
         }
     }
 
@@ -261,6 +264,32 @@ impl TableWriter {
         }
         Ok(Ok(()))
     }
+}
+
+/// Runs a statement that writes rows, and answers how many it found. In spite of its strict mode the server cuts
+/// blanks off with no more than a warning.
+pub(super) async fn write_rows(
+    session: &mut Session,
+    statement: &str,
+    doing: &str,
+) -> Result<Result<u64, Refusal>> {
+    let done = match session.run(statement, doing).await {
+        Ok(done) => done,
+        Err(error) => return Refusal::sort(error).map(Err),
+    };
+    if done.warnings > 0 {
+        let warnings = session.ask("SHOW WARNINGS", doing).await?;
+        let changed = (0..warnings.rows.len()).find(|row| {
+            let code = warnings.get(*row, "Code").and_then(|code| code.parse().ok());
+            code.is_some_and(|code| error::kind_of(code, "") == ErrorKind::InvalidData)
+        });
+        if let Some(row) = changed {
+            let (code, message) = (warnings.get(row, "Code"), warnings.get(row, "Message"));
+            let (code, message) = (code.unwrap_or_default(), message.unwrap_or_default());
+            return Ok(Err(Refusal::of(format!("{doing}: {message} [{code}]"))));
+        }
+    }
+    Ok(Ok(done.affected))
 }
 
 /// What puts one row in place of the one with its key.

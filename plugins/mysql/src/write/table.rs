@@ -20,7 +20,7 @@ use crate::{
         catalog,
         write::{self as sql, NewColumn, WrittenColumn},
     },
-    types::column_type,
+    types::{column_type, narrowed},
 };
 
 const TARGET: &str = "connector_mysql::write";
@@ -40,6 +40,8 @@ pub(super) struct Shape {
     pub written: Vec<WrittenColumn>,
     /// The key, unquoted, in its order.
     pub key: Vec<String>,
+    /// The table has columns that need a value and get none: LOAD DATA would make one up.
+    pub lacks_columns: bool,
     /// The table has another unique index than the key, by name.
     pub other_unique: Option<String>,
     /// The statements that are run instead.
@@ -159,6 +161,7 @@ impl Builder<'_> {
         }
         let columns: Vec<_> =
             written.iter().map(|(_, column)| self.new_column(column, key, true)).collect::<Result<_>>()?;
+        let columns = narrowed(columns, key);
         let statement = sql::create_table(&quoted, &columns, key);
         self.session.run(&statement, &format!("Could not create table {quoted}")).await?;
         let message = format!("Created table {quoted} for stream `{}`", schema.stream);
@@ -274,7 +277,11 @@ impl Builder<'_> {
         }
         let written =
             plan.iter().map(|way| WrittenColumn { name: way.name.clone(), from_text: way.text_reader() });
-        Ok(Shape { schema_id, destination, written: written.collect(), plan, key, ..Shape::default() })
+        let written = written.collect();
+        let lacks_columns = columns.iter().any(|column| {
+            column.needs_value() && !plan.iter().any(|way| way.name.eq_ignore_ascii_case(&column.name))
+        });
+        Ok(Shape { schema_id, destination, written, plan, key, lacks_columns, ..Shape::default() })
     }
 
     /// An upsert needs a unique index over exactly the key. Any other unique index is a trap: the servers would put the
@@ -285,9 +292,11 @@ impl Builder<'_> {
         let mut indexes: Vec<(String, Vec<String>)> = Vec::new();
         for row in 0..answer.rows.len() {
             let text = |column| answer.get(row, column).unwrap_or_default().to_owned();
+            // Values that only begin alike are one to an index over their beginnings: it is none over the column.
+            let column = if answer.get(row, "part").is_some() { String::new() } else { text("column") };
             match indexes.last_mut() {
-                Some((name, columns)) if *name == text("index") => columns.push(text("column")),
-                _ => indexes.push((text("index"), vec![text("column")])),
+                Some((name, columns)) if *name == text("index") => columns.push(column),
+                _ => indexes.push((text("index"), vec![column])),
             }
         }
         let same = |columns: &[String]| {
