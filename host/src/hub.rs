@@ -9,8 +9,8 @@ use crate::{
     connection::ConnectionHandle,
     connection_config::ConnectionConfig,
     pipeline::{
-        Batches, Catalog, EndpointSpec, Host, PipelineSpec, Preview, Resolved, RunEvent, RunOptions,
-        RunSummary, StopSignal, preview, run, start_over,
+        Batches, Catalog, EndpointSpec, FileError, Host, PipelineFile, PipelineSpec, Preview, Resolved,
+        RunEvent, RunOptions, RunSummary, StopSignal, preview, run, start_over,
     },
     plugins::{LoadedConnector, Registry, RegistryOptions, plugin_folders},
     store::{Paths, Store},
@@ -173,8 +173,40 @@ impl Hub {
         ConnectionHandle::open(&self.host, endpoint.clone())?.read(strategy)
     }
 
+    /// Reads a pipeline file, and checks it against the connectors that it names.
+    ///
+    /// # Errors
+    /// Everything that is wrong in it, each with its line, column and field.
+    pub fn pipeline(&self, file: impl AsRef<Path>) -> std::result::Result<PipelineSpec, FileError> {
+        let find = |reference: &str| self.host.catalog.find(reference).map(|found| found.spec);
+        PipelineFile::read(file.as_ref())?.resolve_with(find)
+    }
+
     /// Runs a pipeline in this process until its source ends, `stop` is requested, or it fails. `on_event` is called
     /// on the caller's thread only; the last event is [`RunEvent::Finished`] or [`RunEvent::Failed`].
+    ///
+    /// ```no_run
+    /// use connector_hub::{
+    ///     Hub,
+    ///     pipeline::{Outcome, RunEvent, RunOptions, StopSignal},
+    /// };
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let hub = Hub::builder().plugin_dir("plugins").build()?;
+    /// let pipeline = hub.pipeline("orders.yaml")?;
+    /// let stop = StopSignal::new();
+    /// let summary = hub.run(&pipeline, &RunOptions::default(), &stop, |event| match event {
+    ///     RunEvent::Progress { committed_rows, .. } => eprintln!("{committed_rows} rows are durable"),
+    ///     // A clone of `stop` can ask for this from another thread, too.
+    ///     RunEvent::Warning { .. } => stop.request(),
+    ///     _ => {}
+    /// })?;
+    /// if summary.outcome == Outcome::Stopped {
+    ///     println!("The next run goes on behind {} rows", summary.rows);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// What made the run fail. What was committed stays, and the next run goes on there.

@@ -2,7 +2,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use connector_hub::{
-    api::{Error, Position, Role, StartAt, Value},
+    api::{Position, StartAt, Value},
     pipeline::{
         Outcome as RunOutcome, PipelineFile, PipelineSpec, RunEvent, RunOptions, RunSummary, StopSignal,
         Trust,
@@ -111,13 +111,7 @@ pub fn run(arguments: &Arguments, setup: &Setup, output: &Output) -> Outcome {
 
 fn read(path: &std::path::Path, setup: &Setup) -> Result<PipelineSpec, Failure> {
     let file = PipelineFile::read(path)?;
-    let find = |role| {
-        setup
-            .connector(file.connector(role))
-            .map_err(|error: Error| Failure::from(file.unknown_connector(role, &error)))
-    };
-    let (source, destination) = (find(Role::Source)?, find(Role::Destination)?);
-    Ok(file.resolve(&source.spec, &destination.spec)?)
+    Ok(file.resolve_with(|reference| setup.connector(reference).map(|found| found.spec))?)
 }
 
 fn told(output: Output) -> impl Fn(u32) + Send + 'static {

@@ -43,6 +43,30 @@ impl PipelineFile {
         })
     }
 
+    /// The pipeline, checked against the manifests of the connectors that it names, which `find` looks up.
+    ///
+    /// # Errors
+    /// A connector that `find` does not know, and everything that is wrong otherwise.
+    pub fn resolve_with(
+        &self,
+        find: impl Fn(&str) -> Result<ConnectorSpec, Error>,
+    ) -> Result<PipelineSpec, FileError> {
+        match (find(self.connector(Role::Source)), find(self.connector(Role::Destination))) {
+            (Ok(source), Ok(destination)) => self.resolve(&source, &destination),
+            (source, destination) => {
+                let problems =
+                    [(Role::Source, source), (Role::Destination, destination)].map(|(role, found)| {
+                        let wrong = match found {
+                            Ok(connector) => self.resolve_side(role, &connector).err(),
+                            Err(error) => Some(self.unknown_connector(role, &error)),
+                        };
+                        wrong.map_or_else(Vec::new, |error| error.problems)
+                    });
+                Err(FileError::new(&self.file, problems.concat()))
+            }
+        }
+    }
+
     /// One side, checked against its connector's manifest.
     ///
     /// # Errors

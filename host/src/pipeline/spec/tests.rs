@@ -194,6 +194,29 @@ fn broken_files_name_line_field_and_fix() {
 }
 
 #[test]
+fn unknown_connectors_of_both_sides_are_told_together_with_other_mistakes() {
+    let text = changed("table: orders", "tabel: orders").replace("server@^1", "srever");
+    let file = PipelineFile::parse(&text, Path::new("/srv/orders.yaml")).unwrap();
+    let find = |known: &'static [&str]| {
+        move |reference: &str| match reference {
+            "file" if known.contains(&"file") => Ok(super::tests::file()),
+            other => Err(hub_plugin_api::Error::config("connector", format!("There is no `{other}`"))),
+        }
+    };
+    let told = |error: FileError| error.lines().map(|(line, _)| line).collect::<Vec<_>>();
+    assert_eq!(
+        told(file.resolve_with(find(&["file"])).unwrap_err()),
+        [
+            "/srv/orders.yaml:4:14: source.connector: There is no `srever`",
+            "/srv/orders.yaml:13:12: destination.options.table: `table` (Table) is required by the strategy `write`",
+            "/srv/orders.yaml:13:14: destination.options.tabel: There is no parameter `tabel` here",
+        ]
+    );
+    let both = told(file.resolve_with(find(&[])).unwrap_err());
+    assert_eq!(both[1], "/srv/orders.yaml:10:14: destination.connector: There is no `file`");
+}
+
+#[test]
 fn file_in_another_encoding_is_told_with_its_place() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("orders.yaml");
