@@ -287,6 +287,39 @@ fn statements_of_the_users_own_run_for_each_row() {
     }
 }
 
+/// Both ends of a `float`, and one that a `double` holds with more digits.
+#[test]
+fn single_numbers_are_written_to_the_last_bit() {
+    let values = [f32::MAX, f32::MIN, 1e-45, f32::MIN_POSITIVE, 0.1];
+    for which in ALL {
+        run(async {
+            let server = Server::new(which, "single").await;
+            server.run(&["CREATE TABLE t (id bigint PRIMARY KEY, f float, d double)"]).await;
+            let connection = server.connection().await;
+            let columns = [
+                Column::new("id", LogicalType::Int64).not_null().key(0),
+                Column::new("f", LogicalType::Float32),
+                Column::new("d", LogicalType::Float32),
+            ];
+            let floats: ArrayRef = Arc::new(Float32Array::from(values.to_vec()));
+            let ids = Arc::new(Int64Array::from_iter_values(0..values.len() as i64));
+            let schema = schema_of(&columns);
+            let batch = RecordBatch::try_new(schema.clone(), vec![ids, floats.clone(), floats]).unwrap();
+            let mut writer = start(&*connection, json!({}), schema).await.unwrap();
+            writer.write(rows(batch)).await.unwrap();
+            writer.commit(&token(1)).await.unwrap();
+            let found = server.rows("select f * 1e0, d from t order by id").await;
+            for (value, row) in values.iter().zip(found) {
+                let expected = f64::from(*value);
+                assert_eq!(
+                    row.iter().map(|text| text.parse::<f64>().unwrap()).collect::<Vec<_>>(),
+                    [expected; 2]
+                );
+            }
+        });
+    }
+}
+
 /// In spite of their strict mode the servers store another value, with a note or without a word.
 #[test]
 fn values_that_a_column_would_change_refuse_their_row() {
@@ -322,6 +355,10 @@ fn values_that_a_column_would_change_refuse_their_row() {
                         writer.flush().await.unwrap().rejected.iter().map(|row| row.row).collect();
                     let odd: Vec<_> = (1..values.len() as u64).step_by(2).collect();
                     assert_eq!(refused, odd, "{which:?} {declared} {load}");
+                    if *declared == "year" {
+                        writer.commit(&token(1)).await.unwrap();
+                        assert_eq!(server.rows("select v from t order by id").await, [["2024"], ["0000"]]);
+                    }
                 }
             }
         });

@@ -182,7 +182,7 @@ impl ColumnPlan {
         macro_rules! number {
             ($of:ty) => {{
                 digits::put_signed(array.as_primitive::<$of>().value(row).into(), scratch);
-                self.kept.check_year(scratch)?;
+                self.kept.put_year(scratch)?;
                 Cell::Number(scratch)
             }};
         }
@@ -202,7 +202,13 @@ impl ColumnPlan {
             DataType::Float32 => {
                 let value = array.as_primitive::<Float32Type>().value(row);
                 self.check_double(f64::from(value), true)?;
-                scratch.push_str(&format!("{value:e}"));
+                // The fewest digits that name it are those of a double beyond it, where it is the greatest.
+                match self.target.server_type {
+                    Some(ServerType::Float | ServerType::Double) => {
+                        scratch.push_str(&format!("{:e}", f64::from(value)));
+                    }
+                    _ => scratch.push_str(&format!("{value:e}")),
+                }
                 Cell::Number(scratch)
             }
             DataType::Float64 => {

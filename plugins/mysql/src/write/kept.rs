@@ -59,10 +59,17 @@ impl Kept {
         if kept { Ok(()) } else { Err("has more digits behind the point than the column".into()) }
     }
 
-    /// Fails for a number that the server would take for a year of this century or the last.
-    pub(super) fn check_year(&self, digits: &str) -> Result<(), String> {
-        let short = self.is_year && digits != "0" && digits.len() < 4;
-        if short { Err(format!("is the year {digits}, which the column has not")) } else { Ok(()) }
+    /// Writes out a year. Fails for one that the server would take for one of this century or the last.
+    pub(super) fn put_year(&self, digits: &mut String) -> Result<(), String> {
+        if !self.is_year || digits.len() >= 4 {
+            return Ok(());
+        }
+        if digits != "0" {
+            return Err(format!("is the year {digits}, which the column has not"));
+        }
+        // One zero of a file is the year 2000.
+        digits.push_str("000");
+        Ok(())
     }
 }
 
@@ -100,7 +107,14 @@ mod tests {
         assert!(float.check_double(f64::from(2.062_512_3_f32), true).is_err());
         assert!(kept(&LogicalType::Float64, "double").check_double(0.1, false).is_ok());
         let year = kept(&LogicalType::Int16, "year(4)");
-        assert!(year.check_year("0").is_ok() && year.check_year("2155").is_ok());
-        assert!(year.check_year("24").is_err() && kept(&LogicalType::Int16, "int").check_year("24").is_ok());
+        let written = |kept: &Kept, digits: &str| {
+            let mut text = digits.to_owned();
+            kept.put_year(&mut text).map(|()| text)
+        };
+        assert_eq!(written(&year, "0").as_deref(), Ok("0000"));
+        assert_eq!(written(&year, "2155").as_deref(), Ok("2155"));
+        assert!(written(&year, "24").is_err());
+        let int = kept(&LogicalType::Int16, "int");
+        assert_eq!((written(&int, "0"), written(&int, "24")), (Ok("0".into()), Ok("24".into())));
     }
 }
