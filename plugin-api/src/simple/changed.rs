@@ -33,9 +33,9 @@ pub fn check_may_change(granted: bool) -> Result<()> {
         return Ok(());
     }
     let message = "The statement changes data, and queries of this connection only read";
-    Err(Error::new(ErrorKind::PermissionDenied, message).with_field("statement").with_hint(
-        "List `write` under the option `grants` of a function to let its statements change data",
-    ))
+    Err(Error::new(ErrorKind::PermissionDenied, message)
+        .with_field("statement")
+        .with_hint("List `write` under the option `grants` of a function to let its statements change data"))
 }
 
 /// One batch.

@@ -130,6 +130,11 @@ impl PostgresCluster {
         (&self.programs.folder, self.programs.libraries())
     }
 
+    /// The folder of its data, which may be copied while it is stopped.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
     /// Adds settings to its configuration: they count after a reload or a restart.
     ///
     /// # Errors

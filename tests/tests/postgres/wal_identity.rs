@@ -152,6 +152,14 @@ fn prepared_transactions_arrive_when_they_are_committed_however_large() {
         wait_until(&mut running, "what was prepared", || to.count("t") == 20_001);
         assert_eq!(content(&from, "t"), content(&to, "t"));
         running.stop();
+        // A slot that sends them when they are prepared is not taken.
+        from.execute("select pg_create_logical_replication_slot('two', 'pgoutput', false, true)");
+        let options = json!({ "tables": ["t"], "capture": "stream-only", "slot": "two" });
+        let run = hub.run(&hub.pipeline("two", &source(&from, options), &destination(&to), &soon()));
+        let said = run.stderr;
+        assert!(!run.status.success() && said.contains("Slot `two` decodes two-phase commits"), "{said}");
+        assert!(said.contains("without `two_phase`"), "{said}");
+        from.execute("select pg_drop_replication_slot('two')");
     }
 }
 

@@ -1,6 +1,9 @@
 //! By WAL: newer servers, standbys, servers that lost what is needed, and others that are busy beside it.
 
 use std::{
+    fs,
+    path::Path,
+    process::Command,
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
@@ -119,6 +122,44 @@ fn a_promoted_server_without_the_slot_and_one_on_another_time_line_stop_the_pipe
     wait_until(&mut running, "everything again", || to.count("t") == 2);
     running.stop();
     std::mem::forget(from);
+}
+
+#[test]
+fn a_server_that_was_restored_and_ends_before_the_position_stops_the_pipeline() {
+    let Some(mut server) = cluster(PostgresRelease::Distribution, &[]) else { return };
+    let Some(to) = Database::create("wal_restored_to") else { return skip("no PostgreSQL") };
+    let from = Database::create_at(&server.url(), "wal_restored_from");
+    let name = from.name().to_owned();
+    from.execute("create table t (id int primary key); insert into t values (1)");
+    let hub = Hub::new();
+    let file = hub.pipeline("restored", &source(&from, json!({})), &destination(&to), &at_once());
+    let mut running = hub.spawn(&file);
+    wait_until(&mut running, "the snapshot", || to.count("t") == 1);
+    running.stop();
+    std::mem::forget(from);
+    server.stop();
+    let kept = tempfile::tempdir().unwrap();
+    let copy = |from: &Path, to: &Path| {
+        let done = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
+        assert!(done.success());
+    };
+    copy(server.data(), &kept.path().join("data"));
+    server.run().unwrap();
+    let from = Database::at(&server.url(), &name);
+    let mut running = hub.spawn(&file);
+    from.execute("insert into t select i from generate_series(2, 1000) i; select pg_switch_wal()");
+    wait_until(&mut running, "the changes", || to.count("t") == 1000);
+    running.stop();
+    drop(from);
+    server.stop();
+    fs::remove_dir_all(server.data()).unwrap();
+    copy(&kept.path().join("data"), server.data());
+    server.run().unwrap();
+    // The same server by every name, and what it does next has places that were passed already.
+    let run = hub.run(&file);
+    let said = format!("{}{}", run.stdout, run.stderr);
+    assert!(!run.status.success() && said.contains("The server's WAL ends at"), "{said}");
+    assert!(said.contains("restored from a backup") && said.contains("--from-scratch"), "{said}");
 }
 
 #[test]

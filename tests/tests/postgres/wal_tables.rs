@@ -1,5 +1,10 @@
 //! By WAL: tables that are left out, added again, dropped, made anew, or taken out of their publication.
 
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
 use hub_tests::{Database, Hub, skip};
 use serde_json::json;
 
@@ -150,5 +155,49 @@ fn values_that_their_column_cannot_carry_come_as_text_on_request() {
         "insert into t values (2, {row}); update t set grid = '[0:1]={{7,8}}' where id = 1"
     ));
     wait_until(&mut running, "the changes", || content(&to, "t") == content(&from, "t"));
+    running.stop();
+}
+
+#[test]
+fn tables_of_one_name_keep_the_schemas_of_the_source_on_request() {
+    let Some(from) = Database::create("wal_schemas_from") else { return skip("no PostgreSQL") };
+    let Some(to) = Database::create("wal_schemas_to") else { return skip("no PostgreSQL") };
+    from.execute(
+        "create schema x; create schema \"Y z\"; create table x.t (id int primary key, v text);
+         create table \"Y z\".t (id int primary key, v text); create table plain (id int primary key);
+         insert into x.t values (1, 'x'), (2, 'x'); insert into \"Y z\".t values (1, 'y'); insert into plain values (1)",
+    );
+    let hub = Hub::new();
+    let said = hub.run(&hub.pipeline("shared", &source(&from, json!({})), &destination(&to), &soon())).stderr;
+    assert!(said.contains("would share table"), "{said}");
+    let mut writing = destination(&to);
+    writing["options"]["source_schemas"] = json!(true);
+    let mut running = hub.spawn(&hub.pipeline("schemas", &source(&from, json!({})), &writing, &soon()));
+    let is_equal =
+        || ["x.t", "\"Y z\".t", "plain"].iter().all(|table| content(&from, table) == content(&to, table));
+    wait_until(&mut running, "the snapshot", is_equal);
+    from.execute("truncate x.t; insert into x.t values (3, 'after'); delete from \"Y z\".t; insert into plain values (2)");
+    from.execute("insert into \"Y z\".t values (4, 'y')");
+    wait_until(&mut running, "the changes", is_equal);
+    running.stop();
+}
+
+#[test]
+fn a_slot_that_waits_for_an_open_transaction_says_so() {
+    let Some(from) = Database::create("wal_waits_from") else { return skip("no PostgreSQL") };
+    let Some(to) = Database::create("wal_waits_to") else { return skip("no PostgreSQL") };
+    from.execute("create table t (id int primary key)");
+    let open = from.session();
+    open.execute("begin; insert into t values (1)");
+    let hub = Hub::new();
+    let mut running =
+        hub.spawn(&hub.pipeline("waits", &source(&from, json!({})), &destination(&to), &soon()));
+    let started = Instant::now();
+    while !running.log().contains("every transaction is over that was open before") {
+        assert!(started.elapsed() < Duration::from_secs(60) && !running.has_ended(), "{}", running.log());
+        thread::sleep(Duration::from_millis(100));
+    }
+    open.execute("commit");
+    wait_until(&mut running, "the row", || to.count("t") == 1);
     running.stop();
 }

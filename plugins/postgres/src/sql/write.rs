@@ -87,6 +87,14 @@ pub(crate) const FIND_TYPE: &str =
 pub(crate) const LOCK_NAME: &str =
     "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended($1, 0))";
 
+/// Whether there is a schema: binds its name.
+pub(crate) const SCHEMA: &str = "SELECT 1 FROM pg_catalog.pg_namespace n WHERE n.nspname = $1";
+
+/// Makes a schema, unless it is there.
+pub(crate) fn create_schema(name: &str) -> String {
+    format!("CREATE SCHEMA IF NOT EXISTS {}", identifier(name))
+}
+
 /// Makes a table.
 pub(crate) fn create_table(table: &str, columns: &[NewColumn], key: &[String]) -> String {
     let mut parts: Vec<_> = columns.iter().map(definition).collect();
@@ -333,6 +341,7 @@ mod tests {
             create_commits(table),
             take_lane(table),
             store_token(table),
+            create_schema("s\"; --"),
             create_table(table, &columns, &["id".into(), "a\"b".into()]),
             create_table(table, &columns, &[]),
             add_column(table, &columns[1]),

@@ -1,12 +1,13 @@
 //! Replication slots: made, looked at, taken away.
 
 use std::{
+    pin::pin,
     process,
     sync::atomic::{AtomicU64, Ordering},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use hub_plugin_api::{Context, Error, ErrorKind, Result};
+use hub_plugin_api::{Context, Error, ErrorKind, Level, Result};
 use tokio::time;
 
 use super::{facts::Facts, lsn::Lsn};
@@ -20,6 +21,9 @@ use crate::{
 
 /// How often a slot that is still in use is looked at again before it is dropped.
 const DROP_TRIES: u32 = 20;
+
+/// How long a slot may take before that is said.
+const LONG_WAIT: Duration = Duration::from_secs(10);
 
 /// A slot that was just made, and the state of the database that its changes follow upon.
 pub struct NewSlot {
@@ -36,6 +40,29 @@ pub fn temporary_name() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
     format!("hub_tmp_{}_{since:x}_{}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Makes a slot, and says so when the server takes its time.
+///
+/// # Errors
+/// When there is no room for one, or the role may not.
+pub async fn create_with_warning(
+    settings: &Settings,
+    context: &Context,
+    facts: &Facts,
+    name: &str,
+    temporary: bool,
+    export: bool,
+) -> Result<NewSlot> {
+    let mut making = pin!(create(settings, context, facts, name, temporary, export));
+    if let Ok(made) = time::timeout(LONG_WAIT, &mut making).await {
+        return made;
+    }
+    let message = "The replication slot is made when every transaction is over that was open before, also those that \
+                   are prepared: `SELECT pid, xact_start, query FROM pg_stat_activity WHERE backend_xid IS NOT NULL` \
+                   and `SELECT * FROM pg_prepared_xacts` show them";
+    context.log(Level::Warn, "postgres", message);
+    making.await
 }
 
 /// Makes a slot.

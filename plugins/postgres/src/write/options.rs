@@ -35,6 +35,8 @@ pub(super) struct WriteOptions {
     pub table: Option<String>,
     #[serde(default = "public")]
     pub schema: String,
+    #[serde(default)]
+    pub source_schemas: bool,
     #[serde(default = "yes")]
     pub create_table: bool,
     #[serde(default)]
@@ -80,7 +82,18 @@ impl WriteOptions {
                 "Statements of your own and mode `replace` exclude each other",
             ));
         }
+        if options.source_schemas && options.mode == WriteMode::Replace {
+            return Err(Error::config(
+                "source_schemas",
+                "Mode `replace` has one schema, and `source_schemas` many",
+            ));
+        }
         Ok(options)
+    }
+
+    /// The schema of a stream's table.
+    pub(super) fn schema_of<'a>(&'a self, stream: &'a StreamId) -> &'a str {
+        stream.namespace.last().filter(|_| self.source_schemas).unwrap_or(&self.schema)
     }
 
     /// The name of a stream's table.
@@ -124,6 +137,10 @@ pub(crate) fn options() -> Vec<Parameter> {
             .describe("What happens to rows: inserted, put in place of those with the same key, applied as changes, or put in place of the whole table"),
         Parameter::text("table", "Table").describe("Name of the table; the stream's name when empty"),
         Parameter::text("schema", "Schema").default("public").describe("Schema of the table"),
+        Parameter::boolean("source_schemas", "Schemas of the source").default(false).describe(
+            "Puts each table into a schema named as its schema or database at the source, which is made when missing; \
+             `schema` is then for what has none",
+        ),
         Parameter::boolean("create_table", "Create table")
             .default(true)
             .describe("Makes the table when it is missing, with the source's types and key"),

@@ -160,6 +160,9 @@ impl Builder<'_> {
         if let Some(table) = TargetTable::find(client, self.schema, self.name).await? {
             return Ok(table);
         }
+        if self.options.source_schemas {
+            self.make_schema().await?;
+        }
         let mut columns = Vec::with_capacity(written.len());
         for (_, column) in written {
             columns.push(NewColumn {
@@ -175,6 +178,20 @@ impl Builder<'_> {
         TargetTable::find(client, self.schema, self.name)
             .await?
             .ok_or_else(|| Error::internal(format!("Table {quoted} is not there after it was created")))
+    }
+
+    /// Makes the table's schema where there is none: a role without the right to make schemas may use one that is there.
+    async fn make_schema(&self) -> Result<()> {
+        let quoted = sql::identifier(self.schema);
+        let doing = format!("Could not create schema {quoted}");
+        let there = self.session.client().query_opt(sql::SCHEMA, &[&self.schema]).await;
+        if there.map_err(|error| error::from_driver(&doing, &error))?.is_some() {
+            return Ok(());
+        }
+        // Another lane may be making it for another of its tables.
+        let failed = |error| error::from_driver("Could not wait for other lanes", &error);
+        self.session.client().execute(sql::LOCK_NAME, &[&quoted]).await.map_err(failed)?;
+        self.session.run(&sql::create_schema(self.schema), &doing).await
     }
 
     /// The type that a column is created with: its own where the server has it.
@@ -219,6 +236,12 @@ impl Builder<'_> {
                     self.session
                         .run(&sql::add_column(&quoted, &new), &format!("Could not add a column to {quoted}"))
                         .await?;
+                    // A default or another name of a column at the source changes rows that are not sent.
+                    let message = format!(
+                        "Column `{}` was added to {quoted}: rows that are there have no value in it until they come again",
+                        column.name
+                    );
+                    self.context.log(Level::Warn, "postgres", message);
                     grown = true;
                 }
                 (None, SchemaGrowth::Fail) => {

@@ -191,6 +191,8 @@ impl PostgresWriter {
         }
         let table = self.options.table_of(&schema.stream).to_owned();
         super::options::check_name("table", &table)?;
+        let in_schema = self.options.schema_of(&schema.stream);
+        super::options::check_name("schema", in_schema)?;
         let name = match &self.staging {
             Some(staging) => staging.prepare(&self.session, &self.options.schema, &table).await?,
             None => table.clone(),
@@ -199,7 +201,7 @@ impl PostgresWriter {
             session: &self.session,
             context: &self.context,
             options: &self.options,
-            schema: &self.options.schema,
+            schema: in_schema,
             name: &name,
             earlier: known.map(|table| self.tables[table].shape.columns.as_slice()),
         };
@@ -286,11 +288,20 @@ impl PostgresWriter {
         let mut tables = Vec::new();
         for stream in streams {
             let table = self.by_stream.get(stream).map(|table| self.tables[*table].shape.destination.clone());
-            let name = sql::qualified(Some(&self.options.schema), self.options.table_of(stream));
+            let name = sql::qualified(Some(self.options.schema_of(stream)), self.options.table_of(stream));
             match table {
                 Some(table) => tables.push(table),
                 // A stream that has not sent its shape may have rows of an earlier run.
-                None if self.staging.is_none() => tables.push(name),
+                None if self.staging.is_none() => {
+                    let there = "SELECT pg_catalog.to_regclass($1::text) IS NOT NULL";
+                    let row = self.session.work(self.session.client().query_one(there, &[&name])).await;
+                    let row =
+                        row.map_err(|error| error::from_driver("Could not look for a table", &error))?;
+                    // Of one that is not there nothing ever came.
+                    if row.get(0) {
+                        tables.push(name);
+                    }
+                }
                 None => {}
             }
         }
