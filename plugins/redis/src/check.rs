@@ -4,6 +4,8 @@ mod network;
 mod permissions;
 mod server;
 
+pub(crate) use server::setting;
+
 use hub_plugin_api::{CheckReporter, CheckRequest, CheckStatus, CheckStep, ErrorKind, Result};
 
 use crate::{

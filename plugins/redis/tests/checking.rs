@@ -2,7 +2,7 @@
 
 use hub_plugin_api::{CheckReporter, CheckRequest, CheckStatus, CheckStep, Config, Connector, Value, json};
 
-use crate::support::{Server, context, run, skip};
+use crate::support::{NOTIFICATIONS, Server, context, run, skip};
 
 async fn steps(
     server: &Server,
@@ -85,6 +85,7 @@ fn a_write_that_a_crash_would_lose_is_worth_a_warning() {
 #[test]
 fn key_events_that_are_not_sent_are_found_out_with_the_fix() {
     run(async {
+        let _alone = NOTIFICATIONS.lock().await;
         let server = Server::get();
         let mut client = server.client().await;
         let found = steps(&server, &server.config, &server.password, "keyspace", json!({})).await;

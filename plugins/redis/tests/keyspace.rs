@@ -2,16 +2,17 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use hub_plugin_api::json;
+use hub_plugin_api::{ErrorKind, json};
 use redis::aio::MultiplexedConnection;
 
-use crate::support::{Server, cluster_ports, follow, open, plan_request, run, skip};
+use crate::support::{NOTIFICATIONS, Server, cluster_ports, follow, open, plan_request, run, skip};
 
 const PATIENCE: Duration = Duration::from_millis(800);
 
 #[test]
 fn events_of_every_class_come_with_the_value_that_is_there() {
     run(async {
+        let _alone = NOTIFICATIONS.lock().await;
         let server = Server::get().database(14);
         let mut client = server.client().await;
         redis::cmd("FLUSHDB").exec_async(&mut client).await.unwrap();
@@ -63,6 +64,36 @@ fn events_of_every_class_come_with_the_value_that_is_there() {
         assert!(values.contains("k:string \"v\"") && values.contains("k:hash {\"f\":\"v\"}"), "{values:?}");
         assert!(values.contains("k:list -"), "what is gone has no value: {values:?}");
         redis::cmd("FLUSHDB").exec_async(&mut client).await.unwrap();
+    });
+}
+
+#[test]
+fn a_server_that_stops_to_send_events_ends_the_run_instead_of_being_silent() {
+    run(async {
+        let _alone = NOTIFICATIONS.lock().await;
+        let server = Server::get().database(13);
+        let mut client = server.client().await;
+        let mut send = async |classes: &str| {
+            let mut command = redis::cmd("CONFIG");
+            command.arg("SET").arg("notify-keyspace-events").arg(classes);
+            command.exec_async(&mut client).await.unwrap();
+        };
+        let connection = server.connection().await;
+        let options = json!({ "topology_ms": 100 });
+        let plan = connection.plan(&plan_request("keyspace", "p", options)).await.unwrap();
+        let mut reader = open(&*plan, None).await.unwrap();
+        follow(&mut *reader, PATIENCE).await.unwrap();
+        send("").await;
+        let error = follow(&mut *reader, PATIENCE).await.unwrap_err();
+        // From the first look on, too.
+        let mut reader = open(&*plan, None).await.unwrap();
+        let again = follow(&mut *reader, PATIENCE).await.unwrap_err();
+        send("KEA").await;
+        for error in [error, again] {
+            assert_eq!(error.kind, ErrorKind::InvalidConfig, "{error}");
+            assert!(error.message.contains("sends no key events"), "{error}");
+            assert!(error.hint.unwrap().contains("CONFIG SET notify-keyspace-events KEA"));
+        }
     });
 }
 

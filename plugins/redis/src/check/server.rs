@@ -4,6 +4,7 @@ use super::{ACCESS, HEADROOM, NOTIFICATIONS};
 use crate::{
     config::Deployment,
     connection::{Server, Session},
+    keyspace::sends_key_events,
     reply,
 };
 
@@ -75,7 +76,7 @@ async fn look(server: &Server, session: &mut Session, request: &CheckRequest) ->
 }
 
 /// One setting of the server; nothing where the user may not ask.
-async fn setting(session: &mut Session, name: &str) -> Result<Option<String>> {
+pub async fn setting(session: &mut Session, name: &str) -> Result<Option<String>> {
     match session.call(DOING, redis::cmd("CONFIG").arg("GET").arg(name)).await {
         Ok(answer) => Ok(Some(match reply::field(DOING, &answer, name)? {
             Some(value) => reply::text(DOING, value)?,
@@ -100,7 +101,7 @@ pub async fn notifications(server: &Server, _request: &CheckRequest) -> CheckSte
                 .with_fix("CONFIG GET notify-keyspace-events"));
             };
             let (host, port) = &master.address;
-            if !classes.contains('E') || !classes.chars().any(|class| class != 'E' && class != 'K') {
+            if !sends_key_events(&classes) {
                 let message =
                     format!("`{host}:{port}` sends no key events: `notify-keyspace-events` is `{classes}`");
                 return Ok(CheckStep::failed(NOTIFICATIONS, &Error::new(ErrorKind::InvalidConfig, message))

@@ -12,7 +12,7 @@ use tokio::{
     time,
 };
 
-use super::options::KeyspaceOptions;
+use super::{options::KeyspaceOptions, publishing::Publishing};
 use crate::{
     cluster::Master,
     connection::{Address, Server},
@@ -83,10 +83,14 @@ impl Listener {
         let mut gap = self.begins_with_gap.then(|| "the run before ended".to_owned());
         let mut is_first = true;
         let mut failures = 0_u32;
+        let mut publishing = Publishing::default();
         loop {
             match self.server.masters().await {
                 Ok(masters) => {
                     failures = 0;
+                    if let Err(error) = publishing.look(&self.server, &masters).await {
+                        return drop(self.sender.send(Err(error)).await);
+                    }
                     let changed = self.follow(&mut ears, &mut tasks, masters).await;
                     match changed {
                         Ok(false) => {}
