@@ -168,11 +168,28 @@ fn no_access(settings: &Settings, error: &Error, code: &str) -> CheckStep {
     let step = CheckStep::failed(ACCESS, error).with_field("database");
     match code {
         "1049" => step.with_fix(format!("CREATE DATABASE {database}")),
-        _ => step.with_fix(format!("GRANT SELECT ON {database}.* TO {}", account(&settings.username))),
+        _ => {
+            // Denied for user 'u'@'h' to database 'd': the account that the server has found.
+            let found = error.source.as_deref().and_then(|text| text.split_once("for user "));
+            let found = found.and_then(|(_, text)| text.split_once(" to database"));
+            let account =
+                found.map_or_else(|| account(&settings.username), |(account, _)| account.to_owned());
+            step.with_fix(format!("GRANT SELECT ON {database}.* TO {account}"))
+        }
     }
 }
 
-/// The account as a statement names it; which hosts it is for only the server knows.
+/// The account that a session is logged in as, as a statement names it.
+async fn own_account(session: &mut Session, settings: &Settings) -> String {
+    let answer = session.ask("SELECT CURRENT_USER()", "Could not ask for the account").await;
+    let found = answer.ok().and_then(|answer| {
+        let (name, host) = answer.first()?.rsplit_once('@')?;
+        Some(format!("{}@{}", literal(name), literal(host)))
+    });
+    found.unwrap_or_else(|| account(&settings.username))
+}
+
+/// An account as a statement names it, where the server does not say which hosts it is for.
 pub fn account(username: &str) -> String {
     format!("{}@'%'", literal(username))
 }

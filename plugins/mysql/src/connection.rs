@@ -93,11 +93,11 @@ impl Session {
             runtime: Handle::current(),
         };
         let mut session = Self { conn, server: Server::of_handshake("MariaDB"), tls, kill, busy: false };
-        let version = session.ask("SELECT @@version", "Could not ask the server what it is").await?;
-        session.server = Server::of_handshake(version.first().unwrap_or_default());
-        session
-            .run(&sql::session_settings(&session.server, settings), "Could not prepare the session")
-            .await?;
+        let refine = |error| error::refine(settings, error);
+        let version = session.ask("SELECT @@version", "Could not ask the server what it is");
+        session.server = Server::of_handshake(version.await.map_err(refine)?.first().unwrap_or_default());
+        let prepare = sql::session_settings(&session.server, settings);
+        session.run(&prepare, "Could not prepare the session").await.map_err(refine)?;
         Ok(session)
     }
 

@@ -15,8 +15,10 @@ pub const READ_ONLY_SESSION: &str = "1792";
 pub fn kind_of(code: u16, sqlstate: &str) -> ErrorKind {
     match code {
         // Access to the account, or to what it may do.
-        1044 | 1142 | 1143 | 1227 | 1370 | 1410 | 1419 | 1698 | 3530 | 3879 => ErrorKind::PermissionDenied,
-        1045 | 1130 | 1251 | 1275 | 1524 | 1820 | 1862 | 2059 | 3118 | 4151 => ErrorKind::Authentication,
+        1044 | 1142 | 1143 | 1227 | 1370 | 1410 | 1419 | 3530 | 3879 => ErrorKind::PermissionDenied,
+        1045 | 1698 | 1130 | 1251 | 1275 | 1524 | 1820 | 1862 | 2059 | 3118 | 4151 => {
+            ErrorKind::Authentication
+        }
         1049 | 1051 | 1054 | 1091 | 1109 | 1146 | 1305 | 1356 | 1360 => ErrorKind::NotFound,
         1040 | 1041 | 1114 | 1021 | 1037 | 1038 | 1153 | 1203 | 1206 | 1226 | 1461 => {
             ErrorKind::ResourceExhausted
@@ -71,6 +73,9 @@ pub fn from_driver(doing: &str, error: &mysql_async::Error) -> Error {
             Error { kind: if tls { ErrorKind::Tls } else { error.kind }, ..error }
         }
         mysql_async::Error::Io(error) => Error::new(ErrorKind::Tls, doing).with_source(error),
+        mysql_async::Error::Driver(DriverError::UnknownAuthPlugin { name }) => {
+            unknown_plugin(name.as_bytes())
+        }
         mysql_async::Error::Driver(error) => Error::new(kind_of_driver(error), doing).with_source(error),
         mysql_async::Error::Url(_) | mysql_async::Error::Other(_) => {
             Error::new(ErrorKind::Protocol, doing).with_source(error)
@@ -82,8 +87,7 @@ fn kind_of_driver(error: &DriverError) -> ErrorKind {
     match error {
         DriverError::ConnectionClosed | DriverError::PoolDisconnected => ErrorKind::Network,
         DriverError::NoClientSslFlagFromServer => ErrorKind::Tls,
-        DriverError::UnknownAuthPlugin { .. }
-        | DriverError::MysqlOldPasswordDisabled
+        DriverError::MysqlOldPasswordDisabled
         | DriverError::CleartextPluginDisabled
         | DriverError::InvalidParsecSalt => ErrorKind::Authentication,
         DriverError::PacketTooLarge => ErrorKind::ResourceExhausted,
@@ -109,6 +113,17 @@ pub fn protocol(what: &str) -> Error {
         .with_hint("Check that a MySQL or MariaDB server answers at this address")
 }
 
+/// A way to log in that is not spoken here.
+pub fn unknown_plugin(name: &[u8]) -> Error {
+    let name = String::from_utf8_lossy(name);
+    let message = format!("The server wants a login by the plugin `{name}`, which is not supported");
+    // MySQL tells nobody that an account is not there: it asks for some plugin of its choice.
+    Error::new(ErrorKind::Authentication, message).with_field("username").with_hint(
+        "Check the name, and that the account is for this host: MySQL asks so for accounts that it does not know, too. \
+         An account needs caching_sha2_password, mysql_native_password, ed25519 or parsec",
+    )
+}
+
 /// What to do about it, where the number says enough.
 fn hint_of(code: u16) -> Option<&'static str> {
     Some(match code {
@@ -123,7 +138,8 @@ fn hint_of(code: u16) -> Option<&'static str> {
         1792 => "The session is read-only: sources do not change the database they read",
         1820 | 1862 => "The account's password has expired: set a new one with ALTER USER",
         1969 | 3024 => "Raise `statement_timeout_ms`, or the server's own limit",
-        3118 => "The account is locked: ALTER USER … ACCOUNT UNLOCK",
+        3118 | 4151 => "The account is locked: ALTER USER … ACCOUNT UNLOCK",
+        1698 => "The account may log in through the server's Unix socket only: give its path as `host`",
         _ => return None,
     })
 }
@@ -139,7 +155,7 @@ pub fn refine(settings: &Settings, error: Error) -> Error {
         }
         (_, Some("1045")) => error
             .with_field("password")
-            .with_hint("Check name and password; an account may also demand TLS, or a host that this is not"),
+            .with_hint("Check name and password; an account may also demand TLS, a client certificate, or a host that this is not"),
         (_, Some("1044" | "1049")) => error.with_field("database"),
         (_, Some("1130")) => error.with_field("host"),
         (ErrorKind::Authentication, _) => error.with_field("username"),

@@ -71,6 +71,86 @@ fn what_an_account_may_not_do_comes_with_the_grant() {
     }
 }
 
+/// An account of one host, which a grant to every host would not be for.
+#[test]
+fn grants_that_the_test_names_are_all_that_a_run_needs() {
+    for which in ALL {
+        run(async {
+            let mut server = Server::new(which, "ladder").await;
+            let name = format!("ladder_{}", std::process::id());
+            let (drop, create) = (
+                format!("DROP USER IF EXISTS {name}@localhost"),
+                format!("CREATE USER {name}@localhost IDENTIFIED BY 'pw'"),
+            );
+            server.run(&["CREATE TABLE t (id int PRIMARY KEY)", &drop, &create]).await;
+            let admin = Server::at(which, &server.database);
+            server.config.set("username", name.clone());
+            server.password = "pw".into();
+            let options = Config::new().with("table", "t").with("mode", "apply-changes");
+            let mut granted = Vec::new();
+            loop {
+                let found = steps(&server, "write", options.clone()).await;
+                let Some(step) = found.iter().find(|step| step.status == CheckStatus::Failed) else { break };
+                let fix = step.fix.clone().unwrap_or_else(|| panic!("{which:?}: {step:?}"));
+                assert!(fix.ends_with(&format!("TO '{name}'@'localhost'")), "{which:?}: {fix}");
+                admin.run(&[&fix]).await;
+                granted.push(fix.split(' ').nth(1).unwrap().to_owned());
+                assert!(granted.len() < 9, "{which:?}: {granted:?}");
+            }
+            granted.sort();
+            assert_eq!(granted, ["CREATE", "DELETE", "INSERT", "SELECT", "UPDATE"], "{which:?}");
+            let request = hub_plugin_api::WriterRequest {
+                pipeline: "ladder".into(),
+                lane: 0,
+                generation: 1,
+                run: 1,
+                strategy: "write".into(),
+                options,
+            };
+            server.connection().await.writer(&request).await.unwrap();
+            admin.run(&[&drop]).await;
+        });
+    }
+}
+
+/// MySQL asks for a plugin of its choice where there is no such account.
+#[test]
+fn logins_that_fail_say_what_may_be_wrong() {
+    for (which, identified, said) in [
+        (Which::MySql, None, "name"),
+        (Which::MySql, Some("BY 'pw' ACCOUNT LOCK"), "UNLOCK"),
+        (Which::MySql, Some("BY 'pw' PASSWORD EXPIRE"), "expired"),
+        (Which::MySql, Some("BY 'pw' REQUIRE X509"), "certificate"),
+        (Which::NewMariaDb, None, "name"),
+        (Which::NewMariaDb, Some("BY 'pw' ACCOUNT LOCK"), "UNLOCK"),
+        (Which::NewMariaDb, Some("BY 'pw' PASSWORD EXPIRE"), "expired"),
+        (Which::NewMariaDb, Some("VIA unix_socket"), "socket"),
+    ] {
+        run(async {
+            let mut server = Server::new(which, "logins").await;
+            let name = format!("login_{}", std::process::id());
+            let mut statements = vec![format!("DROP USER IF EXISTS {name}@localhost")];
+            if let Some(identified) = identified {
+                statements.push(format!("CREATE USER {name}@localhost IDENTIFIED {identified}"));
+                statements.push(format!("GRANT ALL ON {}.* TO {name}@localhost", server.database));
+            }
+            server.run(&statements.iter().map(String::as_str).collect::<Vec<_>>()).await;
+            server.config.set("username", name.clone());
+            server.password = "pw".into();
+            let connection = server.connection().await;
+            let by_driver = connection.identity().await.unwrap_err();
+            let by_rows = read_statement(&*connection, "select 1").await.unwrap_err();
+            for error in [by_driver, by_rows] {
+                let hint = error.hint.clone().unwrap_or_default();
+                let kind = hub_plugin_api::ErrorKind::Authentication;
+                assert!(error.kind == kind && error.field.is_some(), "{which:?} {identified:?}: {error:?}");
+                assert!(hint.contains(said), "{which:?} {identified:?}: {error:?}");
+            }
+            Server::at(which, &server.database).run(&[&statements[0]]).await;
+        });
+    }
+}
+
 #[test]
 fn a_server_without_local_infile_is_a_warning_with_its_fix() {
     for which in [Which::MySql, Which::NewMariaDb] {

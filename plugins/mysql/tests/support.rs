@@ -51,23 +51,29 @@ pub struct Server {
 impl Server {
     /// With an empty database for this purpose.
     pub async fn new(which: Which, purpose: &str) -> Self {
+        let database = format!("hub_{purpose}_{}", std::process::id());
+        let server = Self::at(which, &database);
+        server
+            .run(&[&format!("DROP DATABASE IF EXISTS {database}"), &format!("CREATE DATABASE {database}")])
+            .await;
+        server
+    }
+
+    /// With a database as it is.
+    pub fn at(which: Which, database: &str) -> Self {
         let variable = format!("{}_URL", which.variable());
         let Ok(url) = std::env::var(&variable) else {
             panic!("`{variable}` is not set: run `cargo xtask test`")
         };
         let opts = mysql_async::Opts::from_url(&url).expect("the variable holds an address");
-        let database = format!("hub_{purpose}_{}", std::process::id());
+        let database = database.to_owned();
         let config = Config::new()
             .with("host", opts.ip_or_hostname())
             .with("port", opts.tcp_port())
             .with("username", opts.user().unwrap_or("root"))
             .with("database", database.clone());
         let password = opts.pass().unwrap_or_default().to_owned();
-        let server = Self { which, config, password, database: database.clone(), opts };
-        server
-            .run(&[&format!("DROP DATABASE IF EXISTS {database}"), &format!("CREATE DATABASE {database}")])
-            .await;
-        server
+        Self { which, config, password, database, opts }
     }
 
     /// The authority behind the server's certificate.

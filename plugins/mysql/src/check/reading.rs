@@ -1,6 +1,6 @@
 use hub_plugin_api::{CheckRequest, CheckStep, Context, Error, ErrorKind};
 
-use super::{ACCESS, HEADROOM, PERMISSIONS, Report, account};
+use super::{ACCESS, HEADROOM, PERMISSIONS, Report, own_account};
 use crate::{
     config::Settings,
     connection::Session,
@@ -37,7 +37,7 @@ pub async fn check(
         return;
     }
     let permissions = match &options {
-        Some(options) => permissions(settings, context, options).await,
+        Some(options) => permissions(settings, context, session, options).await,
         None => CheckStep::skipped(PERMISSIONS, "There is no statement to test"),
     };
     if report.step(permissions) {
@@ -63,7 +63,12 @@ pub fn server(vendor: Vendor, server: &Server, settings: &Settings) -> CheckStep
 }
 
 /// The server looks at the statement without running it.
-async fn permissions(settings: &Settings, context: &Context, options: &QueryOptions) -> CheckStep {
+async fn permissions(
+    settings: &Settings,
+    context: &Context,
+    session: &mut Session,
+    options: &QueryOptions,
+) -> CheckStep {
     let looked_at = async {
         let mut session = RawSession::open(settings, context).await?;
         Shape::of(&mut session, options, None).await
@@ -73,14 +78,14 @@ async fn permissions(settings: &Settings, context: &Context, options: &QueryOpti
             let columns = shape.columns.len();
             CheckStep::passed(PERMISSIONS, format!("The statement may be read; it gives {columns} columns"))
         }
-        Err(error) => refused(settings, &error),
+        Err(error) => refused(settings, session, &error).await,
     }
 }
 
-fn refused(settings: &Settings, error: &Error) -> CheckStep {
+async fn refused(settings: &Settings, session: &mut Session, error: &Error) -> CheckStep {
     let step = CheckStep::failed(PERMISSIONS, error);
     if error.kind == ErrorKind::PermissionDenied {
-        let (database, account) = (identifier(&settings.database), account(&settings.username));
+        let (database, account) = (identifier(&settings.database), own_account(session, settings).await);
         return step.with_field("statement").with_fix(format!("GRANT SELECT ON {database}.* TO {account}"));
     }
     step

@@ -1,6 +1,6 @@
 use hub_plugin_api::{CheckRequest, CheckStep, Context, Error, ErrorKind};
 
-use super::{HEADROOM, PERMISSIONS, Report, WRITE_PROBE, account, reading::server};
+use super::{HEADROOM, PERMISSIONS, Report, WRITE_PROBE, own_account, reading::server};
 use crate::{
     config::Settings,
     connection::Session,
@@ -56,21 +56,38 @@ async fn permissions(
         Err(error) => return CheckStep::failed(PERMISSIONS, &error),
     };
     let name = |table: &str| sql::table_name(&settings.database, table);
-    let (database, account) = (identifier(&settings.database), account(&settings.username));
+    let (database, account) = (identifier(&settings.database), own_account(session, settings).await);
     let fix = |right: &str| format!("GRANT {right} ON {database}.* TO {account}");
-    let mut wanted = Vec::new();
     let table = request.options.text("table");
-    let creates =
-        request.options.get("create_table").and_then(hub_plugin_api::Value::as_bool).unwrap_or(true);
+    let mode = request.options.text("mode").unwrap_or_default();
+    let creates = mode == "replace"
+        || request.options.get("create_table").and_then(hub_plugin_api::Value::as_bool).unwrap_or(true);
+    // A right that is missing is told in front of a table that is.
+    let commits = name(COMMITS);
+    let mut wanted = vec![
+        ("INSERT", format!("INSERT INTO {commits} (pipeline) VALUES ('')")),
+        ("UPDATE", format!("UPDATE {commits} SET fence = fence WHERE 1 = 0")),
+    ];
     for table in [Some(COMMITS), table].into_iter().flatten() {
         let quoted = name(table);
-        let there = prepared.describe(&format!("SELECT 1 FROM {quoted}"), DOING).await;
+        let there = prepared.describe(&format!("SELECT * FROM {quoted}"), DOING).await;
         match there {
-            Ok(_) => {
+            Ok(described) if table != COMMITS => {
+                let first = described.columns.first().map(|column| identifier(&column.column));
+                let first = first.unwrap_or_default();
                 wanted.push(("INSERT", format!("INSERT INTO {quoted} SELECT * FROM {quoted} WHERE 1 = 0")));
-                wanted.push(("DELETE", format!("DELETE FROM {quoted} WHERE 1 = 0")));
+                if matches!(mode, "upsert" | "apply-changes") {
+                    wanted.push(("UPDATE", format!("UPDATE {quoted} SET {first} = {first} WHERE 1 = 0")));
+                }
+                if matches!(mode, "apply-changes" | "replace") {
+                    wanted.push(("DELETE", format!("DELETE FROM {quoted} WHERE 1 = 0")));
+                }
             }
-            Err(error) if error.kind == ErrorKind::NotFound && (creates || table == COMMITS) => {}
+            Ok(_) => {}
+            Err(error) if error.kind == ErrorKind::NotFound && table == COMMITS => {
+                wanted.push(("CREATE", format!("CREATE TABLE {} (a int)", name(PROBE))));
+            }
+            Err(error) if error.kind == ErrorKind::NotFound && creates => {}
             Err(error) => {
                 let step = CheckStep::failed(PERMISSIONS, &error).with_field("table");
                 let denied = error.kind == ErrorKind::PermissionDenied;

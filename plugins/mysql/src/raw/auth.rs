@@ -1,6 +1,6 @@
 //! What each authentication plugin wants to hear.
 
-use hub_plugin_api::{Error, ErrorKind, Result};
+use hub_plugin_api::Result;
 use mysql_common::{crypto, scramble};
 
 use crate::error;
@@ -22,24 +22,14 @@ impl Plugin {
     /// By the name that the server gives it.
     ///
     /// # Errors
-    /// [`ErrorKind::Authentication`] for one that is not spoken here.
+    /// [`hub_plugin_api::ErrorKind::Authentication`] for one that is not spoken here.
     pub fn named(name: &[u8]) -> Result<Self> {
         Ok(match name {
             b"caching_sha2_password" => Self::CachingSha2,
             b"mysql_native_password" | b"" => Self::Native,
             b"client_ed25519" => Self::Ed25519,
             b"parsec" => Self::Parsec,
-            other => {
-                let name = String::from_utf8_lossy(other);
-                return Err(Error::new(
-                    ErrorKind::Authentication,
-                    format!("The account logs in with the plugin `{name}`, which is not supported"),
-                )
-                .with_field("username")
-                .with_hint(
-                    "Use an account with caching_sha2_password, mysql_native_password, ed25519 or parsec",
-                ));
-            }
+            other => return Err(error::unknown_plugin(other)),
         })
     }
 
@@ -76,7 +66,7 @@ impl Plugin {
 /// The password under the server's public key, for caching_sha2_password without TLS.
 ///
 /// # Errors
-/// [`ErrorKind::Protocol`] when what the server sent is no key.
+/// [`hub_plugin_api::ErrorKind::Protocol`] when what the server sent is no key.
 pub fn encrypted_password(password: &str, nonce: &[u8], key: &[u8]) -> Result<Vec<u8>> {
     if !key.starts_with(b"-----BEGIN PUBLIC KEY-----") {
         return Err(error::protocol("its public key is not PEM"));
@@ -95,7 +85,7 @@ pub fn encrypted_password(password: &str, nonce: &[u8], key: &[u8]) -> Result<Ve
 /// The signature that MariaDB's parsec wants behind its salt.
 ///
 /// # Errors
-/// [`ErrorKind::Protocol`] when the salt or the nonce is not as documented.
+/// [`hub_plugin_api::ErrorKind::Protocol`] when the salt or the nonce is not as documented.
 pub fn parsec(password: &str, nonce: &[u8], salt: &[u8]) -> Result<Vec<u8>> {
     let wrong = || error::protocol("its salt for `parsec` is not as documented");
     // Some versions mark the packet as more data of the login, others do not.
@@ -107,6 +97,8 @@ pub fn parsec(password: &str, nonce: &[u8], salt: &[u8]) -> Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use hub_plugin_api::ErrorKind;
+
     use super::*;
 
     #[test]

@@ -72,7 +72,8 @@ impl RawSession {
         let settings_sql = sql::session_settings(&server, settings);
         let kill = Kill { id, settings: Arc::new(settings.clone()), password, runtime: Handle::current() };
         let mut session = Self { channel, server, extended_metadata, kill, busy: false };
-        session.run(&settings_sql, "Could not prepare the session").await?;
+        let prepared = session.run(&settings_sql, "Could not prepare the session").await;
+        prepared.map_err(|error| error::refine(settings, error))?;
         Ok(session)
     }
 
