@@ -159,3 +159,71 @@ fn replica_of_mysql_takes_its_primarys_place_without_a_change_lost_or_doubled() 
 fn replica_of_mariadb_takes_its_primarys_place_without_a_change_lost_or_doubled() {
     fails_over(MySqlRelease::MariaDb);
 }
+
+const ROWS: u32 = 60_000;
+
+/// A table that is read again when its server goes: the replica's rows take the place of the rest.
+fn rereads_over_a_failover(release: MySqlRelease) {
+    let Some(mut primary) = Own::start(release, &[]) else { return };
+    let Some(to) = Database::create(&format!("reread_{release:?}").to_lowercase()) else {
+        return skip("no PostgreSQL");
+    };
+    primary.run("create table t (id int primary key, n int, words varchar(300)); create table other (id int primary key)");
+    let replica = replica(release, &primary.server);
+    primary.run(&format!(
+        "insert into t with recursive a as (select 0 as i union all select i + 1 from a where i < 299) \
+         select x.i * 200 + y.i, 0, repeat('w', 250) from a x join a y on y.i < 200 where x.i * 200 + y.i < {ROWS}"
+    ));
+    let hub = Hub::new();
+    let pipeline = |own: &Own| {
+        let mut source = own.source(json!({ "heartbeat_ms": 300 }));
+        source["config"]["server_group"] = json!("shop");
+        let destination = json!({
+            "connector": "postgres", "strategy": "write", "config": to.config(), "options": { "mode": "apply-changes" },
+        });
+        hub.pipeline("rereading", &source, &destination, &soon())
+    };
+    let is_there = || !to.rows("select 1 where to_regclass('t') is not null").is_empty();
+    let sums = |own: &Own| own.admin(&format!("select count(*), sum(id), sum(n) from {FROM}.t"));
+    let is_same = |own: &Own| is_there() && to.rows("select count(*), sum(id), sum(n) from t") == sums(own);
+    let mut running = hub.spawn(&pipeline(&primary));
+    wait_until(&mut running, "the snapshot", || is_same(&primary));
+    to.rows("with gone as (delete from t where id % 3 = 0 returning 1) select count(*) from gone");
+    let spoiled = || {
+        to.rows(&format!("select {ROWS} - count(*) from t"))[0][0].clone().unwrap().parse::<u32>().unwrap()
+    };
+    let before = spoiled();
+    hub.call(&["signal", "rereading", "reread", "t", "--wait", "60"]).expect_success();
+    wait_until(&mut running, "the first rows again", || spoiled() < before);
+    drop(running);
+    println!("killed with {} of {before} rows to mend", spoiled());
+    assert!(spoiled() > before / 20, "It was killed too late");
+    primary
+        .run("update t set n = 1 where id % 7 = 0; delete from t where id = 6; insert into other values (1)");
+    let mut tries = 0;
+    while replica.content("t") != primary.content("t") {
+        tries += 1;
+        assert!(tries < 300, "The replica does not follow");
+        thread::sleep(Duration::from_millis(100));
+    }
+    replica.admin(if replica.connector == "mysql" { "stop replica" } else { "stop slave" });
+    primary.server.stop();
+    replica.admin(&format!(
+        "update {FROM}.t set n = 2 where id % 11 = 0; insert into {FROM}.t values (-1, 3, '')"
+    ));
+    let mut running = hub.spawn(&pipeline(&replica));
+    wait_until(&mut running, "all rows of the replica", || is_same(&replica));
+    replica.admin(&format!("update {FROM}.t set n = 5 where id = 3"));
+    wait_until(&mut running, "a change behind them", || is_same(&replica));
+    running.stop();
+}
+
+#[test]
+fn table_of_mysql_that_is_read_again_is_read_from_the_replica_that_takes_over() {
+    rereads_over_a_failover(MySqlRelease::MySql);
+}
+
+#[test]
+fn table_of_mariadb_that_is_read_again_is_read_from_the_replica_that_takes_over() {
+    rereads_over_a_failover(MySqlRelease::MariaDb);
+}

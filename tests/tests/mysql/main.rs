@@ -5,6 +5,7 @@ mod binlog_equivalence;
 mod binlog_faults;
 mod binlog_reread;
 mod binlog_settings;
+mod binlog_tables;
 mod check;
 mod moves;
 mod own;

@@ -218,6 +218,7 @@ impl TableWriter {
         self.begin().await?;
         for stream in streams {
             let known = self.by_stream.get(stream).map(|table| self.tables[*table].shape.destination.clone());
+            let is_known = known.is_some();
             let table = match known {
                 Some(table) => table,
                 // A stream that has not sent its shape may have rows of an earlier run.
@@ -227,7 +228,11 @@ impl TableWriter {
                 None => continue,
             };
             // TRUNCATE would end the transaction.
-            self.session.run(&format!("DELETE FROM {table}"), "Could not empty tables").await?;
+            match self.session.run(&format!("DELETE FROM {table}"), "Could not empty tables").await {
+                // Nothing ever came of it.
+                Err(error) if error.kind == ErrorKind::NotFound && !is_known => {}
+                result => drop(result?),
+            }
         }
         Ok(())
     }

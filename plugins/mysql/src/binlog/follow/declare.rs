@@ -45,12 +45,8 @@ impl Follower {
         }
         let changes_ours = changes.iter().any(|(database, table, _)| is_ours(database, table));
         // A destination whose transaction holds a table cannot change it: what came before is committed first.
-        if changes_ours && self.uncommitted && self.open.as_ref().is_none_or(|open| open.rows == 0) {
-            self.hand_over()?;
-            if let Some(Event::Boundary(boundary)) = self.out.back_mut() {
-                boundary.must_commit = true;
-            }
-            self.uncommitted = false;
+        if changes_ours {
+            self.commit()?;
         }
         self.position.schema += 1;
         self.history.change(self.position.schema, changes)?;
@@ -58,7 +54,23 @@ impl Follower {
         self.tables.iter_mut().for_each(|table| table.map.clear());
         self.by_id.clear();
         // A table that was made anew has none of the rows that the dropped one had.
-        emptied.into_iter().try_for_each(|(database, table)| self.empty(database, table))
+        if emptied.is_empty() {
+            return Ok(());
+        }
+        emptied.into_iter().try_for_each(|(database, table)| self.empty(database, table))?;
+        self.commit()
+    }
+
+    /// Has what came so far committed, where a boundary can stand here.
+    fn commit(&mut self) -> Result<()> {
+        if self.uncommitted && self.open.as_ref().is_none_or(|open| open.rows == 0) {
+            self.hand_over()?;
+            if let Some(Event::Boundary(boundary)) = self.out.back_mut() {
+                boundary.must_commit = true;
+            }
+            self.uncommitted = false;
+        }
+        Ok(())
     }
 
     /// A table lost all its rows.
@@ -66,7 +78,7 @@ impl Follower {
         if self.wishes.filter.matches(&database, &table) {
             self.flush_rows()?;
             self.out.push_back(Event::Truncate(vec![StreamId::new([database], table)]));
-            self.moved = true;
+            (self.moved, self.uncommitted) = (true, true);
         }
         Ok(())
     }
