@@ -3,7 +3,8 @@ use std::{ffi::OsString, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::{
-    check, completions, connectors, discover, functions, paths, plugins, preview, run, schema, signal,
+    check, completions, connectors, dead_letters, discover, functions, paths, plugins, preview, run, schema,
+    signal,
 };
 
 /// Moves rows from any database to any other, through connectors that are plugins.
@@ -24,6 +25,7 @@ Examples:
   connector-hub check orders.yaml                      Test both connections of a pipeline
   connector-hub preview orders.yaml                    The first rows of its source
   connector-hub run orders.yaml                        Move the rows; again: go on where it stopped
+  connector-hub dead-letters orders                    The rows that were refused
   connector-hub signal orders reread public.orders     Read a table again while `run` goes on
   connector-hub plugins doctor                         Why a plugin is not there
   connector-hub functions check pages.wasm             What a function of your own asks for
@@ -113,6 +115,7 @@ pub enum Command {
     Discover(discover::Arguments),
     Preview(preview::Arguments),
     Run(run::Arguments),
+    DeadLetters(dead_letters::Arguments),
     Signal(signal::Arguments),
     Schema(schema::Arguments),
     Paths(paths::Arguments),

@@ -4,6 +4,7 @@ mod arguments;
 mod check;
 mod completions;
 mod connectors;
+mod dead_letters;
 mod discover;
 mod endpoint;
 mod exit;
@@ -54,6 +55,7 @@ fn dispatch(arguments: Arguments, output: &Output) -> Outcome {
         Command::Discover(arguments) => discover::run(&arguments, &setup, output),
         Command::Preview(arguments) => preview::run(&arguments, &setup, output),
         Command::Run(arguments) => run::run(&arguments, &setup, output),
+        Command::DeadLetters(arguments) => dead_letters::run(&arguments, &setup, output),
         Command::Signal(arguments) => signal::run(&arguments, &setup, output),
         Command::Schema(arguments) => schema::run(&arguments, &setup, output),
         Command::Paths(arguments) => paths::run(&arguments, &setup, output),

@@ -199,6 +199,7 @@ fn show(output: &Output, summary: &RunSummary) {
     }
     if summary.dead_letters > 0 {
         output.line(format!("  refused    {}, kept in the store", count(summary.dead_letters, "row")));
+        output.hint(format!("`connector-hub dead-letters {}` shows them", summary.pipeline));
     }
 }
 

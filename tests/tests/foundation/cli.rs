@@ -206,7 +206,14 @@ fn run_with_refused_rows_that_are_kept_ends_with_its_code() {
     let connectors = cli.environment.plugins.to_string_lossy().into_owned();
     let call =
         |file: &str| cli.call(&["run", file, "--plugin-dir", &connectors]).replace(&connectors, "[plugins]");
-    assert_shows("refused", &format!("{}\n{}", call("stop.yaml"), call("dead_letter.yaml")));
+    let runs = format!("{}\n{}", call("stop.yaml"), call("dead_letter.yaml"));
+    let letters = cli.calls(&[
+        &["dead-letters", "refused"],
+        &["dead-letters", "refused", "--json"],
+        &["dead-letters", "refused", "--after", "1"],
+        &["dead-letters", "orders"],
+    ]);
+    assert_shows("refused", &format!("{runs}\n{letters}"));
 }
 
 #[test]
@@ -290,6 +297,7 @@ fn help_teaches_with_examples() {
         &cli.calls(&[
             &["--help"],
             &["run", "--help"],
+            &["dead-letters", "--help"],
             &["signal", "--help"],
             &["check", "--help"],
             &["discover", "--help"],
