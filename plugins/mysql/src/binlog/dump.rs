@@ -35,24 +35,17 @@ const THROUGH_GTID: u16 = 4;
 /// The stream ends where the log ends now.
 const NON_BLOCKING: u16 = 1;
 
-/// How far events are sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Until {
-    /// Whatever comes.
-    Forever,
-    /// Up to the end of the log, of a position without GTIDs.
-    Now,
-}
-
 /// The events behind a position.
 pub struct Dump {
     session: RawSession,
-    until: Until,
+    /// Whether the stream ends where the log ends now.
+    ends: bool,
     ended: bool,
 }
 
 impl Dump {
-    /// Asks the server for the events behind `position`.
+    /// Asks the server for the events behind `position`: for whatever comes, as the replica that `pipeline` is; or, without
+    /// one, for what the log holds now behind a position without GTIDs, as nobody, which ends no stream of another.
     ///
     /// # Errors
     /// As [`RawSession::open`]; what the server thinks of the position comes with the first event.
@@ -61,29 +54,31 @@ impl Dump {
         context: &Context,
         options: &Options,
         vendor: Vendor,
-        pipeline: &str,
+        pipeline: Option<&str>,
         position: &LogPosition,
-        until: Until,
     ) -> Result<Self> {
         let mut session = RawSession::open(settings, context).await?;
         let gtids = position.gtids(vendor)?;
         for statement in preparations(vendor, options, pipeline, gtids.as_ref()) {
             session.run(&statement, FOLLOWING).await?;
         }
-        session.start_command(&register(settings.server_id), FOLLOWING).await?;
-        let answer = session.receive(FOLLOWING).await?;
-        if session.bytes(answer).first() == Some(&0xff) {
-            return Err(refine(crate::raw::result::server_error(FOLLOWING, session.bytes(answer))));
+        if pipeline.is_some() {
+            session.start_command(&register(settings.server_id), FOLLOWING).await?;
+            let answer = session.receive(FOLLOWING).await?;
+            if session.bytes(answer).first() == Some(&0xff) {
+                return Err(refine(crate::raw::result::server_error(FOLLOWING, session.bytes(answer))));
+            }
         }
+        let server_id = pipeline.map(|_| settings.server_id);
         let request = match &gtids {
             Some(Gtids::MySql(set)) => by_gtids(settings.server_id, set),
             Some(Gtids::MariaDb(_)) if gtids.as_ref().is_some_and(|gtids| !gtids.is_empty()) => {
-                by_file(settings.server_id, "", 4, until)?
+                by_file(server_id, "", 4)?
             }
-            _ => by_file(settings.server_id, &position.file, position.offset, until)?,
+            _ => by_file(server_id, &position.file, position.offset)?,
         };
         session.start_command(&request, FOLLOWING).await?;
-        Ok(Self { session, until, ended: false })
+        Ok(Self { session, ends: pipeline.is_none(), ended: false })
     }
 
     /// The next event, without waiting; none when it is not received whole.
@@ -93,7 +88,7 @@ impl Dump {
     pub fn take(&mut self) -> Result<Option<&[u8]>> {
         match self.session.take_row(FOLLOWING).map_err(refine)? {
             None => Ok(None),
-            Some(Row::End(_)) if self.until == Until::Now => {
+            Some(Row::End(_)) if self.ends => {
                 self.ended = true;
                 Ok(None)
             }
@@ -134,16 +129,17 @@ fn register(server_id: u32) -> Vec<u8> {
     request
 }
 
-fn by_file(server_id: u32, file: &str, offset: u64, until: Until) -> Result<Vec<u8>> {
+/// Without a number the stream ends where the log ends.
+fn by_file(server_id: Option<u32>, file: &str, offset: u64) -> Result<Vec<u8>> {
     let offset = u32::try_from(offset).map_err(|_| {
         Error::unsupported(format_args!("Following file `{file}` of the log behind its first 4 GiB"))
             .with_hint("Lower `max_binlog_size`, or turn GTIDs on")
     })?;
     let mut request = vec![command::BINLOG_DUMP];
     request.extend_from_slice(&offset.to_le_bytes());
-    let flags = if until == Until::Now { NON_BLOCKING } else { 0 };
+    let flags = if server_id.is_none() { NON_BLOCKING } else { 0 };
     request.extend_from_slice(&flags.to_le_bytes());
-    request.extend_from_slice(&server_id.to_le_bytes());
+    request.extend_from_slice(&server_id.unwrap_or_default().to_le_bytes());
     request.extend_from_slice(file.as_bytes());
     Ok(request)
 }
@@ -177,7 +173,12 @@ fn by_gtids(server_id: u32, set: &GtidSet) -> Vec<u8> {
 }
 
 /// What the server must know before it sends events.
-fn preparations(vendor: Vendor, options: &Options, pipeline: &str, gtids: Option<&Gtids>) -> Vec<String> {
+fn preparations(
+    vendor: Vendor,
+    options: &Options,
+    pipeline: Option<&str>,
+    gtids: Option<&Gtids>,
+) -> Vec<String> {
     let heartbeat = options.heartbeat().as_nanos();
     let mut statements = vec![
         format!("SET @master_heartbeat_period = {heartbeat}, @source_heartbeat_period = {heartbeat}"),
@@ -188,9 +189,11 @@ fn preparations(vendor: Vendor, options: &Options, pipeline: &str, gtids: Option
     ];
     match vendor {
         Vendor::MySql => {
-            // A session that was left behind is known by this, and ended.
-            let uuid = stable_uuid(pipeline);
-            statements.push(format!("SET @slave_uuid = '{uuid}', @replica_uuid = '{uuid}'"));
+            if let Some(pipeline) = pipeline {
+                // A session that was left behind is known by this, and ended.
+                let uuid = stable_uuid(pipeline);
+                statements.push(format!("SET @slave_uuid = '{uuid}', @replica_uuid = '{uuid}'"));
+            }
         }
         Vendor::MariaDb => {
             statements.push("SET @mariadb_slave_capability = 4".to_owned());
@@ -251,10 +254,11 @@ mod tests {
     fn requests_are_as_documented() {
         assert_eq!(register(7)[..5], [0x15, 7, 0, 0, 0]);
         assert_eq!(
-            by_file(7, "b.1", 4, Until::Forever).unwrap(),
+            by_file(Some(7), "b.1", 4).unwrap(),
             [0x12, 4, 0, 0, 0, 0, 0, 7, 0, 0, 0, b'b', b'.', b'1']
         );
-        assert!(by_file(7, "b.1", 1 << 32, Until::Now).is_err());
+        assert_eq!(by_file(None, "b.1", 4).unwrap()[5..11], [1, 0, 0, 0, 0, 0]);
+        assert!(by_file(None, "b.1", 1 << 32).is_err());
         let set: GtidSet = "00000000-0000-0000-0000-000000000001:1-5".parse().unwrap();
         let request = by_gtids(7, &set);
         assert_eq!(request.len(), 23 + 8 + 16 + 8 + 16);

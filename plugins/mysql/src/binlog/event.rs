@@ -12,7 +12,7 @@ use mysql_async::binlog::{BinlogVersion, events as driver};
 use super::{
     charset::Charsets,
     cursor::{Cursor, big, malformed, truncated},
-    gtid::{MariaDbGtid, Source},
+    gtid::{MariaDbGtid, Source, uuid_text},
     lexer::Quotes,
 };
 
@@ -250,6 +250,17 @@ pub enum Gtid {
 }
 
 impl Gtid {
+    /// The id as text; none for a transaction without one.
+    pub fn id_text(&self) -> Option<String> {
+        match self {
+            Self::MySql { id, .. } => {
+                let ((uuid, tag), number) = id.as_ref()?;
+                Some(format!("{}:{tag}:{number}", uuid_text(uuid)))
+            }
+            Self::MariaDb { id, .. } => Some(id.to_string()),
+        }
+    }
+
     /// Reads any event that starts a transaction.
     ///
     /// # Errors

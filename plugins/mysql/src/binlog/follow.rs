@@ -2,6 +2,7 @@
 
 mod declare;
 mod tables;
+mod xa;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -10,6 +11,8 @@ use std::{
 
 use hub_plugin_api::{Budgets, Error, ErrorKind, Event, Result};
 
+pub use self::xa::PreparedXa;
+use self::xa::Settling;
 use super::{
     charset::Charsets,
     cursor::malformed,
@@ -58,7 +61,10 @@ struct Open {
     /// Ends with its first statement.
     standalone: bool,
     begun: bool,
-    prepared_xa: bool,
+    /// Its rows are those of an XA transaction: they wait for its decision.
+    xa: bool,
+    /// There were such rows.
+    has_prepared_rows: bool,
     undone_alter: bool,
     gtid: Option<Gtid>,
     /// Rows of followed tables.
@@ -97,6 +103,8 @@ pub struct Follower {
     small_letters: bool,
     /// What the user should know.
     notices: Vec<String>,
+    /// The prepared transaction whose rows are read before the stream goes on.
+    settling: Option<Settling>,
     /// Where the stream is to stop for a while.
     barrier: Option<Place>,
     last_boundary: Instant,
@@ -136,6 +144,7 @@ impl Follower {
             located: false,
             small_letters: false,
             notices: Vec::new(),
+            settling: None,
             barrier: None,
             last_boundary: Instant::now(),
             last_committed_micros: 0,
@@ -301,7 +310,8 @@ impl Follower {
             standalone,
             // MariaDB writes no BEGIN behind its GTID.
             begun: matches!(gtid, Gtid::MariaDb { standalone: false, .. }),
-            prepared_xa,
+            xa: prepared_xa,
+            has_prepared_rows: false,
             undone_alter,
             gtid: Some(gtid),
             rows: 0,
@@ -315,7 +325,8 @@ impl Follower {
             committed_micros: i64::from(head.timestamp) * 1_000_000,
             standalone: false,
             begun: false,
-            prepared_xa: false,
+            xa: false,
+            has_prepared_rows: false,
             undone_alter: false,
             gtid: None,
             rows: 0,
@@ -327,6 +338,9 @@ impl Follower {
         let undone_alter = open.undone_alter;
         match statement::read(&query.text, query.quotes) {
             Statement::Begin => open.begun = true,
+            Statement::XaStart => (open.begun, open.xa) = (true, true),
+            Statement::XaCommit(name) => self.xa_commit(head, &name)?,
+            Statement::XaRollback(name) => self.xa_rollback(head, &name)?,
             Statement::Commit => self.end(head)?,
             Statement::Rollback => {
                 if open.rows > 0 {
@@ -388,13 +402,6 @@ impl Follower {
         if open.standalone || !open.begun { self.end(head) } else { Ok(()) }
     }
 
-    fn xa_prepare(&mut self, head: Head, body: &[u8]) -> Result<()> {
-        // A transaction that is prepared and committed in one step.
-        let one_phase = body.first().is_some_and(|byte| *byte != 0);
-        self.open(head).prepared_xa = !one_phase;
-        self.end(head)
-    }
-
     /// The next event of the file starts there; 0 says nothing.
     fn advance(&mut self, next: u32) {
         if next != 0 {
@@ -406,12 +413,6 @@ impl Follower {
 
     fn end(&mut self, head: Head) -> Result<()> {
         let Some(open) = self.open.take() else { return Ok(()) };
-        if open.prepared_xa && open.rows > 0 {
-            return Err(Error::unsupported(
-                "An XA transaction that is prepared in the log, and decided later,",
-            )
-            .with_hint("Leave its tables out of `tables`, or commit it in one phase"));
-        }
         match (open.gtid, &mut self.gtids) {
             (Some(Gtid::MySql { id: Some((source, number)), .. }), Some(Gtids::MySql(set))) => {
                 set.add(source, number);

@@ -1,8 +1,8 @@
 //! What is to be followed, and from where.
 
 use hub_plugin_api::{
-    Context, Error, ErrorKind, Guarantee, OpenRequest, Plan, PlanDescription, PlanRequest, Position, Reader,
-    Result, Snapshot, Split, StartAt, StreamId, async_trait, json,
+    Context, Error, ErrorKind, Guarantee, Level, OpenRequest, Plan, PlanDescription, PlanRequest, Position,
+    Reader, Result, Snapshot, Split, StartAt, StreamId, async_trait, json,
 };
 
 use tokio::sync::Mutex;
@@ -10,18 +10,22 @@ use tokio::sync::Mutex;
 use super::{
     again::Again,
     definition::{Definitions, TableNames, hold, look_up, tables},
-    dump::{Dump, Until},
+    dump::Dump,
     follow::Follower,
+    foreign_keys::listed,
     gtid::{GtidPosition, Gtids},
     history::History,
     options::{Options, SnapshotMode},
     position::LogPosition,
+    prepared::PreparedReader,
     reader::LogReader,
     server::LogServer,
     snapshot::{SnapshotReader, SnapshotSession, begin, begin_again},
     start_time::Search,
 };
 use crate::{config::Settings, flavor::Vendor};
+
+const TARGET: &str = "connector_mysql::binlog";
 
 /// The id of the split that follows the log.
 const STREAM: &str = "binlog";
@@ -44,13 +48,23 @@ pub async fn plan(settings: &Settings, context: &Context, request: &PlanRequest)
             let mut server = LogServer::open(settings, context).await?;
             let filter = server.fold(wishes.filter);
             let tables = tables(&mut server, &filter).await?;
+            let mut children = server.silent_children().await?;
+            children.retain(|child| tables.contains(child));
+            if !children.is_empty() {
+                let message = format!(
+                    "Rows that foreign keys delete or change (CASCADE, SET NULL) are not in this server's log: those of \
+                     {} stay in the copy as they were",
+                    listed(&children)
+                );
+                context.log(Level::Warn, TARGET, &message);
+            }
             let wants_rows = options.snapshot == SnapshotMode::Initial && request.start_at.is_none();
             let (start, definitions, exact) = if wants_rows && !request.peek && !tables.is_empty() {
                 let start = begin(settings, context, &mut server, &tables).await?;
                 snapshot = start.session;
                 (start.position, start.definitions, start.exact)
             } else {
-                let search = Search { settings, context, options: &options, pipeline: &request.pipeline };
+                let search = Search { settings, context, options: &options };
                 let (start, definitions) =
                     start(&mut server, &tables, request.start_at.as_ref(), &search).await?;
                 (start, definitions, true)
@@ -186,16 +200,9 @@ impl Plan for LogPlan {
             gtids = here.gtids(vendor)?.or_else(|| Some(Gtids::MariaDb(GtidPosition::default())));
         }
         position.gtids = position.gtids.filter(|gtids| !gtids.is_empty() || vendor == Vendor::MySql);
-        let dump = Dump::open(
-            &self.settings,
-            &self.context,
-            &self.options,
-            vendor,
-            &self.pipeline,
-            &position,
-            Until::Forever,
-        )
-        .await?;
+        let dump =
+            Dump::open(&self.settings, &self.context, &self.options, vendor, Some(&self.pipeline), &position)
+                .await?;
         let mut wishes = self.options.wishes(&self.settings.database, request.budgets)?;
         wishes.filter = server.fold(wishes.filter);
         let history = History::open(&self.context, self.generation, position.schema)?;
@@ -204,7 +211,9 @@ impl Plan for LogPlan {
         let max_delay = std::time::Duration::from_millis(request.budgets.max_delay_ms);
         let heartbeat = self.options.heartbeat();
         let again = Again::new(&self.settings, &self.context);
-        Ok(Box::new(LogReader::new(self.context.clone(), dump, follower, again, max_delay, heartbeat)))
+        let prepared = PreparedReader::new(&self.settings, &self.context, &self.options, vendor);
+        let context = self.context.clone();
+        Ok(Box::new(LogReader::new(context, dump, follower, again, prepared, max_delay, heartbeat)))
     }
 }
 

@@ -3,7 +3,7 @@
 use hub_plugin_api::{Position, Result};
 use serde::{Deserialize, Serialize};
 
-use super::{definition::TableNames, gtid::Gtids};
+use super::{definition::TableNames, follow::PreparedXa, gtid::Gtids};
 use crate::flavor::Vendor;
 
 /// The version of positions of this strategy.
@@ -33,6 +33,9 @@ pub struct LogPosition {
     /// Tables that are to be read again from here on: database and table.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub snapshots: TableNames,
+    /// XA transactions that are prepared, and not decided yet.
+    #[serde(default, skip_serializing_if = "PreparedXa::is_empty")]
+    pub prepared: PreparedXa,
 }
 
 /// A place in the log of one server, in the order of the log.

@@ -11,7 +11,7 @@ use hub_plugin_api::{
 };
 use tokio::time;
 
-use super::{again::Again, dump::Dump, event::Format, follow::Follower};
+use super::{again::Again, dump::Dump, event::Format, follow::Follower, prepared::PreparedReader};
 
 const TARGET: &str = "connector_mysql::binlog";
 /// How often a position is handed over that moved without rows.
@@ -23,6 +23,7 @@ pub struct LogReader {
     dump: Dump,
     follower: Follower,
     again: Again,
+    prepared: PreparedReader,
     format: Format,
     /// How long rows may wait for their batch to fill.
     max_delay: Duration,
@@ -39,6 +40,7 @@ impl LogReader {
         dump: Dump,
         follower: Follower,
         again: Again,
+        prepared: PreparedReader,
         max_delay: Duration,
         heartbeat: Duration,
     ) -> Self {
@@ -49,6 +51,7 @@ impl LogReader {
             dump,
             follower,
             again,
+            prepared,
             format: Format::default(),
             max_delay,
             silence,
@@ -97,6 +100,15 @@ impl Reader for LogReader {
             if let Some(event) = self.follower.take() {
                 return Ok(event);
             }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if self.follower.is_settling() {
+                // The stream waits, and is not silent.
+                self.last_event = Instant::now();
+                if !self.prepared.read(&mut self.follower, left).await? {
+                    return Ok(Event::Idle);
+                }
+                continue;
+            }
             if self.follower.is_at_barrier() {
                 self.follower.hand_over()?;
                 self.follower.set_barrier(None);
@@ -107,7 +119,6 @@ impl Reader for LogReader {
                 self.follower.hand_over()?;
                 continue;
             }
-            let left = deadline.saturating_duration_since(Instant::now());
             if self.again.is_reading() {
                 // The server waits as long as it takes, and is not silent.
                 self.last_event = Instant::now();
@@ -135,7 +146,7 @@ impl Reader for LogReader {
                     while let Some(event) = dump.take()? {
                         let (head, body) = format.open(event)?;
                         follower.apply(head, body)?;
-                        if follower.is_ready() || follower.is_at_barrier() {
+                        if follower.is_ready() || follower.is_at_barrier() || follower.is_settling() {
                             *last_event = Instant::now();
                             return Poll::Ready(Ok::<(), Error>(()));
                         }

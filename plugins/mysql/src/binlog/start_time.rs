@@ -10,7 +10,7 @@ use hub_plugin_api::{
 };
 
 use super::{
-    dump::{Dump, Until},
+    dump::Dump,
     event::{self, Format, Gtid, Head, code},
     gtid::Gtids,
     options::Options,
@@ -24,7 +24,6 @@ pub struct Search<'a> {
     pub settings: &'a Settings,
     pub context: &'a Context,
     pub options: &'a Options,
-    pub pipeline: &'a str,
 }
 
 /// An event as it is needed here.
@@ -96,16 +95,8 @@ impl Search<'_> {
             offset: 4,
             ..LogPosition::default()
         };
-        let dump = Dump::open(
-            self.settings,
-            self.context,
-            self.options,
-            server.vendor(),
-            self.pipeline,
-            &position,
-            Until::Now,
-        )
-        .await?;
+        let dump =
+            Dump::open(self.settings, self.context, self.options, server.vendor(), None, &position).await?;
         Ok(Log { dump, format: Format::default() })
     }
 

@@ -23,6 +23,12 @@ impl Name {
 pub enum Statement {
     /// Starts a transaction.
     Begin,
+    /// Starts an XA transaction.
+    XaStart,
+    /// Commits one that was prepared, by its name.
+    XaCommit(String),
+    /// Takes one back that was prepared.
+    XaRollback(String),
     /// Ends one.
     Commit,
     /// Takes one back.
@@ -50,8 +56,14 @@ pub fn read(text: &str, quotes: Quotes) -> Statement {
     let is = |place: usize, any: &[&str]| {
         words.get(place).is_some_and(|token: &Token| any.iter().any(|word| token.is(word)))
     };
-    if is(0, &["BEGIN"]) || is(0, &["XA"]) && is(1, &["START", "BEGIN"]) {
+    if is(0, &["BEGIN"]) {
         Statement::Begin
+    } else if is(0, &["XA"]) && is(1, &["START", "BEGIN"]) {
+        Statement::XaStart
+    } else if is(0, &["XA"]) && is(1, &["COMMIT"]) {
+        Statement::XaCommit(xa_name(&words))
+    } else if is(0, &["XA"]) && is(1, &["ROLLBACK"]) {
+        Statement::XaRollback(xa_name(&words))
     } else if is(0, &["COMMIT"]) {
         Statement::Commit
     } else if is(0, &["SAVEPOINT", "RELEASE"]) || is(0, &["XA"]) && is(1, &["END"]) {
@@ -82,6 +94,16 @@ pub fn read(text: &str, quotes: Quotes) -> Statement {
     }
 }
 
+/// The name of an XA transaction, as the servers write it into the log: `X'6162',X'',1`.
+fn xa_name(words: &[Token]) -> String {
+    let one = |token: &Token| match token {
+        Token::Word(word) | Token::Name(word) => word.to_lowercase(),
+        Token::Text(text) => format!("'{}'", text.to_lowercase()),
+        Token::Mark(mark) => mark.to_string(),
+    };
+    words.get(2..).unwrap_or_default().iter().map(one).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,8 +118,9 @@ mod tests {
             ("  /* hello */ commit", Statement::Commit),
             ("ROLLBACK", Statement::Rollback),
             ("ROLLBACK TO `a`", Statement::RollbackToSavepoint),
-            ("XA START X'01',X'',1", Statement::Begin),
-            ("XA COMMIT X'01',X'',1", Statement::Other),
+            ("XA START X'01',X'',1", Statement::XaStart),
+            ("XA COMMIT X'0A',X'',1", Statement::XaCommit("x'0a',x'',1".into())),
+            ("XA ROLLBACK X'01',X'',1", Statement::XaRollback("x'01',x'',1".into())),
             ("-- note\nINSERT INTO t VALUES (1)", Statement::Change),
             ("truncate table `a``b`", name(None, "a`b")),
             ("/*!50000 TRUNCATE */ db.t", name(Some("db"), "t")),

@@ -8,6 +8,7 @@ mod faults;
 mod images;
 mod resuming;
 mod same_values;
+mod xa;
 
 use std::{
     collections::HashMap,

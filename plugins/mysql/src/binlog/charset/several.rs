@@ -14,17 +14,15 @@ pub struct Several {
     encoding: &'static Encoding,
     /// Characters that the servers read otherwise, by their bytes as a number.
     others: &'static [(u32, char)],
-    /// Bytes that mean what an application says.
-    own: RangeInclusive<u32>,
+    /// Bytes that mean what an application says, where there are such.
+    own: Option<RangeInclusive<u32>>,
 }
 
-const NONE: RangeInclusive<u32> = 1..=0;
-
-static CP932: Several = Several { encoding: SHIFT_JIS, others: &[], own: NONE };
-static EUCKR: Several = Several { encoding: EUC_KR, others: &[], own: NONE };
-static GBK_: Several = Several { encoding: GBK, others: &[], own: NONE };
+static CP932: Several = Several { encoding: SHIFT_JIS, others: &[], own: None };
+static EUCKR: Several = Several { encoding: EUC_KR, others: &[], own: None };
+static GBK_: Several = Several { encoding: GBK, others: &[], own: None };
 static GB2312: Several =
-    Several { encoding: GBK, others: &[(0xa1a4, '\u{30fb}'), (0xa1aa, '\u{2015}')], own: NONE };
+    Several { encoding: GBK, others: &[(0xa1a4, '\u{30fb}'), (0xa1aa, '\u{2015}')], own: None };
 static SJIS: Several = Several {
     encoding: SHIFT_JIS,
     others: &[
@@ -36,7 +34,7 @@ static SJIS: Several = Several {
         (0x8192, '\u{a3}'),
         (0x81ca, '\u{ac}'),
     ],
-    own: NONE,
+    own: None,
 };
 static UJIS: Several = Several {
     encoding: EUC_JP,
@@ -50,10 +48,10 @@ static UJIS: Several = Several {
         (0xa2cc, '\u{ac}'),
         (0x8f_a2b7, '~'),
     ],
-    own: 0xf5a1..=0xfefe,
+    own: Some(0xf5a1..=0xfefe),
 };
 static EUCJPMS: Several =
-    Several { encoding: EUC_JP, others: &[(0x8f_a2c3, '\u{ffe4}')], own: 0xf5a1..=0xfefe };
+    Several { encoding: EUC_JP, others: &[(0x8f_a2c3, '\u{ffe4}')], own: Some(0xf5a1..=0xfefe) };
 static BIG5_: Several = Several {
     encoding: BIG5,
     others: &[
@@ -76,7 +74,7 @@ static BIG5_: Several = Several {
         (0xa2cc, '\u{fffd}'),
         (0xa2ce, '\u{fffd}'),
     ],
-    own: 0xc6a1..=0xc8fe,
+    own: Some(0xc6a1..=0xc8fe),
 };
 static GB18030_: Several = Several {
     encoding: GB18030,
@@ -101,7 +99,7 @@ static GB18030_: Several = Several {
         (0xfe90, '\u{e854}'),
         (0xfea0, '\u{e864}'),
     ],
-    own: NONE,
+    own: None,
 };
 
 impl Several {
@@ -131,7 +129,7 @@ impl Several {
                 let width = self.width(&rest[alike..]);
                 let character = rest.get(alike..alike + width)?;
                 let code = character.iter().fold(0, |code, byte| code << 8 | u32::from(*byte));
-                if self.own.contains(&code) {
+                if self.own.as_ref().is_some_and(|own| own.contains(&code)) {
                     return None;
                 }
                 match self.others.iter().find(|(other, _)| *other == code) {

@@ -104,6 +104,10 @@ impl Follower {
         let Some(open) = &mut self.open else {
             return Err(malformed("Rows come outside of a transaction"));
         };
+        if open.xa && self.settling.is_none() {
+            open.has_prepared_rows = true;
+            return Ok(());
+        }
         let moment = Moment {
             committed_micros: open.committed_micros,
             max_value_bytes: usize::try_from(budgets.max_value_bytes).unwrap_or(usize::MAX),
