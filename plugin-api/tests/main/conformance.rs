@@ -15,11 +15,15 @@ use hub_plugin_api::{
 };
 use memory::{Fault, Memory, PASSWORD, Store};
 
-struct MemorySubject(Memory);
+struct MemorySubject {
+    memory: Memory,
+    /// What was written is read by the strategy that reads, and not by a statement.
+    reads_back_by_strategy: bool,
+}
 
 impl MemorySubject {
     fn new(fault: Fault) -> Self {
-        Self(Memory { store: Store::default(), fault })
+        Self { memory: Memory { store: Store::default(), fault }, reads_back_by_strategy: false }
     }
 }
 
@@ -29,7 +33,7 @@ fn options(table: &str) -> Config {
 
 impl Subject for MemorySubject {
     fn connector(&self) -> Arc<dyn Connector> {
-        Arc::new(self.0.clone())
+        Arc::new(self.memory.clone())
     }
 
     fn config(&self) -> Config {
@@ -50,22 +54,26 @@ impl Subject for MemorySubject {
     }
 
     fn source(&self, table: &Table) -> Result<Source> {
-        self.0.store.put(&table.name, vec![table.rows.clone()]);
+        self.memory.store.put(&table.name, vec![table.rows.clone()]);
         Ok(Source::new("query", options(&table.name)))
     }
 
     fn blocked_source(&self) -> Result<Source> {
-        self.0.store.put("asleep", vec![RecordBatch::new_empty(empty_schema())]);
+        self.memory.store.put("asleep", vec![RecordBatch::new_empty(empty_schema())]);
         Ok(Source::new("query", options("asleep").with("sleep", 60)))
     }
 
     fn destination(&self, table: &Table) -> Result<Destination> {
-        self.0.store.remove(&table.name);
+        self.memory.store.remove(&table.name);
         Ok(Destination::new("write", options(&table.name), StreamId::named(&table.name)))
     }
 
     fn read_back(&self, table: &Table) -> Result<ReadBack> {
-        Ok(ReadBack::Query(Statement::Text(table.name.clone())))
+        Ok(if self.reads_back_by_strategy {
+            ReadBack::Source(Source::new("query", options(&table.name)))
+        } else {
+            ReadBack::Query(Statement::Text(table.name.clone()))
+        })
     }
 
     fn rejecting(&self) -> Result<Rejecting> {
@@ -92,6 +100,12 @@ fn the_right_connector_passes_every_rule() {
     let report = testing::run(MemorySubject::new(Fault::None));
     report.assert_except(&[]);
     assert_eq!(report.outcomes.len(), RULES.len());
+}
+
+#[test]
+fn a_destination_that_nothing_has_made_yet_is_read_back_as_empty_by_either_way() {
+    let subject = MemorySubject { reads_back_by_strategy: true, ..MemorySubject::new(Fault::None) };
+    Suite::new(subject).only(&["rollback_on_drop"]).run().assert_except(&[]);
 }
 
 #[test]
