@@ -142,7 +142,16 @@ fn what_a_statement_can_mend_is_mended_by_the_statement_that_the_step_names() {
             drop(held);
         }
         own.run("create table keyless (a int)");
-        check(&hub, &own, "binlog", json!({})).find("warning", "have no primary key: `keyless`");
+        own.run("create table par (id int primary key); create table chi (p int, foreign key (p) references par (id) on update cascade)");
+        let steps = check(&hub, &own, "binlog", json!({}));
+        steps.find("warning", "have no primary key: `chi`, `keyless`");
+        // This MySQL's log has what foreign keys do.
+        match release {
+            MySqlRelease::MySql => steps.expect_no("foreign keys"),
+            _ => {
+                steps.find("warning", "are not in the log: those of `shop.chi`");
+            }
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hub_plugin_api::{Error, Result};
+use hub_plugin_api::{Error, ErrorKind, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{default::ColumnDefault, filter::TableFilter, server::LogServer};
@@ -148,13 +148,22 @@ pub fn versioned(database: &str, table: &str) -> Error {
 /// Holds tables against being altered until the session's transaction ends: reading nothing from each is enough.
 ///
 /// # Errors
-/// As the server answers.
+/// As the server answers; [`hub_plugin_api::ErrorKind::Busy`] for one that has just gone.
 pub async fn hold(server: &mut LogServer, tables: &TableNames) -> Result<()> {
     for (database, table) in tables {
         let name = sql::qualified(Some(database), table);
-        server.ask(&format!("SELECT 1 FROM {name} LIMIT 0")).await?;
+        server.ask(&format!("SELECT 1 FROM {name} LIMIT 0")).await.map_err(altered)?;
     }
     Ok(())
+}
+
+/// A table or a column that has just gone: the next try knows that.
+pub fn altered(error: Error) -> Error {
+    match error.kind {
+        ErrorKind::NotFound => Error { kind: ErrorKind::Busy, ..error }
+            .with_hint("The table was altered or dropped meanwhile: the next try reads it as it is then"),
+        _ => error,
+    }
 }
 
 /// What the server declares of tables now.

@@ -1,10 +1,11 @@
 //! What is to be followed, and from where.
 
+use std::sync::Arc;
+
 use hub_plugin_api::{
     Context, Error, ErrorKind, Guarantee, Level, OpenRequest, Plan, PlanDescription, PlanRequest, Position,
     Reader, Result, Snapshot, Split, StartAt, StreamId, async_trait, json,
 };
-
 use tokio::sync::Mutex;
 
 use super::{
@@ -122,7 +123,7 @@ pub async fn plan(settings: &Settings, context: &Context, request: &PlanRequest)
         options,
         pipeline: request.pipeline.clone(),
         generation: request.generation,
-        snapshot: Mutex::new(Some(snapshot).filter(|_| request.interrupted.is_none())),
+        snapshot: Mutex::new(request.interrupted.is_none().then_some((snapshot, None))),
         description,
     }))
 }
@@ -159,8 +160,8 @@ struct LogPlan {
     options: Options,
     pipeline: String,
     generation: u64,
-    /// Of a plan that goes on it is taken anew when it is needed.
-    snapshot: Mutex<Option<SnapshotSession>>,
+    /// Of a plan that goes on it is taken anew when it is needed, with what the tables look like then.
+    snapshot: Mutex<Option<(SnapshotSession, Option<Arc<Definitions>>)>>,
     description: PlanDescription,
 }
 
@@ -174,7 +175,7 @@ impl Plan for LogPlan {
         if request.split.id.starts_with(SNAPSHOT) {
             return self.open_snapshot(request).await;
         }
-        if let Some(snapshot) = self.snapshot.lock().await.take() {
+        if let Some((snapshot, _)) = self.snapshot.lock().await.take() {
             snapshot.end();
         }
         let position = match &request.position {
@@ -219,23 +220,25 @@ impl Plan for LogPlan {
 
 impl LogPlan {
     async fn open_snapshot(&self, request: &OpenRequest) -> Result<Box<dyn Reader>> {
-        let name = |field: &str| {
-            let found = request.split.opaque.get(field).and_then(|value| value.as_str());
-            found.map(str::to_owned).ok_or_else(|| Error::internal("A split of a snapshot names no table"))
-        };
-        let (database, table) = (name("database")?, name("table")?);
+        let (database, table) = table_of(&request.split)?;
         let mut snapshot = self.snapshot.lock().await;
-        let session = match &*snapshot {
-            Some(session) => session.clone(),
+        let (session, now) = match &*snapshot {
+            Some(held) => held.clone(),
             None => {
-                let session = begin_again(&self.settings, &self.context).await?;
-                snapshot.insert(session).clone()
+                let tables =
+                    self.description.splits.iter().filter_map(|split| table_of(split).ok()).collect();
+                let (session, now) = begin_again(&self.settings, &self.context, &tables).await?;
+                snapshot.insert((session, Some(Arc::new(now)))).clone()
             }
         };
         drop(snapshot);
         let vendor = LogServer::open(&self.settings, &self.context).await?.vendor();
         let history = History::open(&self.context, self.generation, 0)?;
-        let definition = history.table(&database, &table).ok_or_else(|| {
+        let declared = match &now {
+            Some(now) => now.get(&database).and_then(|tables| tables.get(&table)),
+            None => history.table(&database, &table),
+        };
+        let definition = declared.or(history.table(&database, &table)).ok_or_else(|| {
             Error::new(
                 ErrorKind::NotFound,
                 format!("Table `{database}.{table}` of the snapshot is not known"),
@@ -250,6 +253,15 @@ impl LogPlan {
             self.options.zero_dates,
             request.budgets,
         )?;
-        Ok(Box::new(reader))
+        Ok(Box::new(if declared.is_some() { reader } else { reader.without_rows() }))
     }
+}
+
+/// The table that a split of a snapshot reads.
+fn table_of(split: &Split) -> Result<(String, String)> {
+    let name = |field: &str| {
+        let found = split.opaque.get(field).and_then(|value| value.as_str());
+        found.map(str::to_owned).ok_or_else(|| Error::internal("A split of a snapshot names no table"))
+    };
+    Ok((name("database")?, name("table")?))
 }

@@ -6,7 +6,9 @@ use hub_plugin_api::{Context, Error, ErrorKind, Result};
 
 use super::{
     charset::{Characters, Charsets},
+    definition::TableNames,
     filter::TableFilter,
+    foreign_keys::silent_children,
     gtid::Gtids,
     position::LogPosition,
 };
@@ -81,6 +83,14 @@ impl LogServer {
     /// As the server answers.
     pub async fn table_columns(&mut self, tables: &[(String, String)]) -> Result<Vec<TableColumn>> {
         crate::catalog::columns_of_tables(&mut self.session, tables).await
+    }
+
+    /// The tables whose rows a foreign key deletes or changes without a word in the log.
+    ///
+    /// # Errors
+    /// As the server answers.
+    pub async fn silent_children(&mut self) -> Result<TableNames> {
+        silent_children(&mut self.session).await
     }
 
     /// Runs a statement that gives no rows.

@@ -33,7 +33,7 @@ use hub_plugin_api::{
 use tokio::time;
 
 use super::{
-    definition::{Definitions, TableDefinition, TableNames, hold, look_up},
+    definition::{Definitions, TableDefinition, TableNames, altered, hold, look_up},
     position::LogPosition,
     server::LogServer,
     shape::carried,
@@ -168,15 +168,28 @@ pub async fn begin(
     Ok(Start { session: SnapshotSession::new(session), position, definitions, exact })
 }
 
-/// Opens a session that sees the state of now, for the rest of a snapshot that was interrupted.
+/// Opens a session that sees the state of now, for the rest of a snapshot that was interrupted, and finds what its
+/// tables look like now: they may have been altered or dropped since.
 ///
 /// # Errors
 /// When the server refuses.
-pub async fn begin_again(settings: &Settings, context: &Context) -> Result<SnapshotSession> {
+pub async fn begin_again(
+    settings: &Settings,
+    context: &Context,
+    tables: &TableNames,
+) -> Result<(SnapshotSession, Definitions)> {
+    let mut server = LogServer::open(settings, context).await?;
+    server.run("START TRANSACTION").await?;
+    let there = look_up(&mut server, tables).await?;
+    let mut tables = tables.clone();
+    tables.retain(|(database, table)| there.get(database).is_some_and(|of| of.contains_key(table)));
+    hold(&mut server, &tables).await?;
+    let definitions = look_up(&mut server, &tables).await?;
     let mut session = RawSession::open(settings, context).await?;
     session.run(BEGIN_SNAPSHOT, STARTING).await?;
+    server.run("COMMIT").await?;
     session.run(MARK, STARTING).await?;
-    Ok(SnapshotSession::new(session))
+    Ok((SnapshotSession::new(session), definitions))
 }
 
 /// A session that holds all commits up; none where the account may not, or others take too long.
@@ -259,6 +272,12 @@ impl SnapshotReader {
         })
     }
 
+    /// Of a table that has gone there is nothing to read: the log says so itself.
+    pub fn without_rows(mut self) -> Self {
+        self.state = State::Drained;
+        self
+    }
+
     /// The rows so far as changes.
     fn batch(&mut self) -> Result<Event> {
         let rows = self.decoder.finish()?;
@@ -295,7 +314,7 @@ impl Reader for SnapshotReader {
                 loop {
                     if let Some(session) = self.from.take()? {
                         let session = self.session.insert(session);
-                        session.start_rows(&self.statement, READING).await?;
+                        session.start_rows(&self.statement, READING).await.map_err(altered)?;
                         self.state = State::Reading;
                         let schema = StreamSchema::new(self.stream.clone(), 0, Arc::clone(&self.schema));
                         return Ok(Event::Schema(schema));

@@ -1,7 +1,12 @@
 use hub_plugin_api::{CheckRequest, CheckStep, Error, ErrorKind};
 
 use super::{ACCESS, HEADROOM, PERMISSIONS, Report, account, reading::server};
-use crate::{binlog::SnapshotWish, config::Settings, connection::Session, flavor::Vendor};
+use crate::{
+    binlog::{SnapshotWish, listed, silent_children},
+    config::Settings,
+    connection::Session,
+    flavor::Vendor,
+};
 
 const DOING: &str = "Could not ask the server about its binary log";
 
@@ -237,6 +242,18 @@ async fn headroom(settings: &Settings, session: &mut Session) -> Vec<CheckStep> 
             )
             .with_fix("SET GLOBAL gtid_mode = ON"),
         );
+    }
+    if let Ok(mut children) = silent_children(session).await {
+        children.retain(|(database, _)| *database == settings.database);
+        if !children.is_empty() {
+            steps.push(
+                CheckStep::warning(
+                    HEADROOM,
+                    format!("Rows that foreign keys delete or change are not in the log: those of {}", listed(&children)),
+                )
+                .with_hint("Let the application or a trigger do what CASCADE and SET NULL do, or read these tables again from time to time"),
+            );
+        }
     }
     let keyless = "SELECT t.TABLE_NAME FROM information_schema.TABLES t LEFT JOIN information_schema.STATISTICS s \
                    ON s.TABLE_SCHEMA = t.TABLE_SCHEMA AND s.TABLE_NAME = t.TABLE_NAME AND s.INDEX_NAME = 'PRIMARY' \

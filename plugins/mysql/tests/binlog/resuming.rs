@@ -1,6 +1,6 @@
 use std::time::{Duration, Instant};
 
-use hub_plugin_api::{Event, StartAt, json};
+use hub_plugin_api::{ErrorKind, Event, StartAt, json};
 
 use super::{Followed, follow, follow_from, log_request, own_server_id};
 use crate::support::{ALL, Server, Which, drain, open_request, run};
@@ -197,6 +197,51 @@ fn tables_may_be_altered_as_soon_as_they_are_read() {
             let mut followed = Followed::default();
             followed.more(&mut *reader, 1).await.unwrap();
             assert_eq!(followed.lines(), ["insert b 2 | 3"], "{which:?}");
+        });
+    }
+}
+
+#[test]
+fn table_that_is_altered_before_it_is_read_is_read_as_it_is_then() {
+    for which in ALL {
+        run(async {
+            let mut server = Server::new(which, "meanwhile").await;
+            own_server_id(&mut server);
+            server
+                .run(&[
+                    "CREATE TABLE a (id int PRIMARY KEY, gone int, kept int)",
+                    "CREATE TABLE b (id int PRIMARY KEY)",
+                    "INSERT INTO a VALUES (1, 2, 3)",
+                    "INSERT INTO b VALUES (1)",
+                ])
+                .await;
+            let connection = server.connection().await;
+            let mut request = log_request(&server, json!({}), None);
+            let plan = connection.plan(&request).await.unwrap();
+            server
+                .run(&["ALTER TABLE a DROP COLUMN gone", "DROP TABLE b", "INSERT INTO a VALUES (2, 4)"])
+                .await;
+            let before = plan.description();
+            let splits = before.splits.clone();
+            let mut reader = plan.open(&open_request(&splits[0], None)).await.unwrap();
+            let error = drain(&mut *reader).await.unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Busy, "{which:?} {error}");
+            drop((reader, plan));
+            request.interrupted = Some(before);
+            let plan = connection.plan(&request).await.unwrap();
+            let mut reader = plan.open(&open_request(&splits[0], None)).await.unwrap();
+            let read = drain(&mut *reader).await.unwrap();
+            assert_eq!(
+                super::lines(&read.schema.stream, &read.one()),
+                ["snapshot a 1 | 3", "snapshot a 2 | 4"]
+            );
+            let mut reader = plan.open(&open_request(&splits[1], None)).await.unwrap();
+            assert!(matches!(reader.next(Duration::from_secs(1)).await.unwrap(), Event::Boundary(_)));
+            assert!(matches!(reader.next(Duration::from_secs(1)).await.unwrap(), Event::End));
+            let mut reader = plan.open(&open_request(&splits[2], None)).await.unwrap();
+            let mut followed = Followed::default();
+            followed.more(&mut *reader, 1).await.unwrap();
+            assert_eq!(followed.lines(), ["insert a 2 | 4"], "{which:?}");
         });
     }
 }
