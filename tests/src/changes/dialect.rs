@@ -51,6 +51,18 @@ pub trait Dialect: Send + Sync {
     /// An expression: a text of some thousand characters, another one for every number, that does not shrink much.
     fn large_text(&self, number: u64) -> String;
 
+    /// A whole transaction of statements that change rows only, which may be begun and ended in any way that the server
+    /// knows.
+    fn transaction(&self, _tx: u64, statements: &str) -> String {
+        format!("begin; {statements}; commit")
+    }
+
+    /// Commits what a lost session left of transaction `tx`, where that may be decided by another one; fails where
+    /// nothing is left.
+    fn decide(&self, _tx: u64) -> Option<String> {
+        None
+    }
+
     /// Begins a transaction that sees one state of the database.
     fn begin_snapshot(&self) -> &'static str;
 

@@ -119,6 +119,18 @@ impl Session for MySqlSession {
 struct MySql;
 
 impl Dialect for MySql {
+    fn transaction(&self, tx: u64, statements: &str) -> String {
+        match tx % 8 {
+            0 => format!("xa start '{tx}'; {statements}; xa end '{tx}'; xa prepare '{tx}'; xa commit '{tx}'"),
+            4 => format!("xa start '{tx}'; {statements}; xa end '{tx}'; xa commit '{tx}' one phase"),
+            _ => format!("begin; {statements}; commit"),
+        }
+    }
+
+    fn decide(&self, tx: u64) -> Option<String> {
+        tx.is_multiple_of(8).then(|| format!("xa commit '{tx}'"))
+    }
+
     fn create_table(&self, name: &str) -> String {
         format!(
             "create table {name} (id bigint primary key, version bigint not null, filling bigint not null, \

@@ -141,7 +141,13 @@ impl Workload {
                 "insert into {LEDGER} (tx, state, changes) values ({}, '{}', {})",
                 self.tx, entry.state, entry.changes
             ));
-            let sql = format!("begin; {}; commit", statements.join("; "));
+            let only_rows =
+                effects.iter().all(|effect| matches!(effect, Effect::Put { .. } | Effect::Remove { .. }));
+            let statements = statements.join("; ");
+            let sql = match only_rows {
+                true => self.store.dialect().transaction(self.tx, &statements),
+                false => format!("begin; {statements}; commit"),
+            };
             match session.run(&sql) {
                 Ok(_) => {}
                 Err(failure) if failure.is_lost => session = self.settle(&sql),
@@ -168,6 +174,11 @@ impl Workload {
         loop {
             assert!(since.elapsed() < PATIENCE, "The source does not come back");
             let mut session = connect(&*self.store);
+            if let Some(decide) = self.store.dialect().decide(self.tx)
+                && session.run(&decide).is_err_and(|failure| failure.is_lost)
+            {
+                continue;
+            }
             let known = session.run(&format!("select tx from {LEDGER} where tx = {}", self.tx));
             let again = match known {
                 Ok(rows) if rows.is_empty() => session.run(sql),
@@ -176,7 +187,10 @@ impl Workload {
             };
             match again {
                 Ok(_) => return session,
-                Err(failure) if failure.is_lost => thread::sleep(Duration::from_millis(50)),
+                // The server has not noticed yet that the session went that prepared it.
+                Err(failure) if failure.is_lost || failure.message.contains("XAER_DUPID") => {
+                    thread::sleep(Duration::from_millis(50));
+                }
                 Err(failure) => panic!("The source refuses transaction {}: {failure}", self.tx),
             }
         }
