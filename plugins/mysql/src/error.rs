@@ -30,9 +30,9 @@ pub fn kind_of(code: u16, sqlstate: &str) -> ErrorKind {
         1317 => ErrorKind::Cancelled,
         1969 | 3024 => ErrorKind::TimedOut,
         1236 => ErrorKind::PositionLost,
-        1048 | 1062 | 1169 | 1216 | 1217 | 1364 | 1451 | 1452 | 1557 | 1586 | 1761 | 1762 | 3819 | 4025 => {
-            ErrorKind::ConstraintViolated
-        }
+        // Among them a row that no partition, or a view's condition, takes.
+        1048 | 1062 | 1169 | 1216 | 1217 | 1364 | 1369 | 1451 | 1452 | 1526 | 1557 | 1586 | 1748 | 1761
+        | 1762 | 3819 | 4025 => ErrorKind::ConstraintViolated,
         1264 | 1265 | 1292 | 1300 | 1366 | 1367 | 1406 | 1411 | 1416 | 1690 | 3140 | 3141 | 3156 | 3854
         | 3903 => ErrorKind::InvalidData,
         1148 | 1235 | 1290 | 1295 | 1289 | 3948 | 4166 => ErrorKind::Unsupported,

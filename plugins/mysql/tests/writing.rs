@@ -413,6 +413,40 @@ fn an_index_over_beginnings_is_no_key() {
     }
 }
 
+#[test]
+fn a_row_waits_for_its_parent_and_only_rows_without_one_are_refused() {
+    for which in ALL {
+        run(async {
+            let server = Server::new(which, "tree").await;
+            server
+                .run(&[
+                    "CREATE TABLE t (id bigint PRIMARY KEY, parent bigint, FOREIGN KEY (parent) REFERENCES t (id))",
+                    "CREATE TABLE p (id bigint PRIMARY KEY, parent bigint) \
+                     PARTITION BY RANGE (id) (PARTITION low VALUES LESS THAN (4))",
+                ])
+                .await;
+            let connection = server.connection().await;
+            let columns = [
+                Column::new("id", LogicalType::Int64).not_null().key(0),
+                Column::new("parent", LogicalType::Int64),
+            ];
+            let ids = Int64Array::from(vec![1, 2, 3, 4, 5]);
+            let parents = Int64Array::from(vec![Some(2), Some(3), None, Some(9), Some(4)]);
+            let schema = schema_of(&columns);
+            let tree = RecordBatch::try_new(schema.clone(), vec![Arc::new(ids), Arc::new(parents)]).unwrap();
+            let mut writer = start(&*connection, json!({}), schema.clone()).await.unwrap();
+            writer.write(rows(tree.clone())).await.unwrap();
+            let refused: Vec<_> = writer.flush().await.unwrap().rejected.iter().map(|row| row.row).collect();
+            assert_eq!(refused, [3, 4], "{which:?}");
+            drop(writer);
+            let mut writer = start(&*connection, json!({ "table": "p" }), schema).await.unwrap();
+            writer.write(rows(tree)).await.unwrap();
+            let refused: Vec<_> = writer.flush().await.unwrap().rejected.iter().map(|row| row.row).collect();
+            assert_eq!(refused, [3, 4], "{which:?}: rows that no partition takes");
+        });
+    }
+}
+
 /// Texts of one byte a character at the source have up to four here.
 #[test]
 fn tables_of_wide_rows_are_made() {

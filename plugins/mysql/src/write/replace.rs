@@ -4,7 +4,7 @@
 //! pipeline, table and run: what an older run left behind is dropped. Its comment tells the same in words, so that a run
 //! that stopped right before its end is ended by a writer that no stream told of its tables.
 
-use hub_plugin_api::{Result, WriterRequest};
+use hub_plugin_api::{ErrorKind, Result, WriterRequest};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -123,7 +123,11 @@ impl Staging {
         let names: Vec<_> = names.collect();
         let (stage, table) = (sql::table_name(&self.database, stage), sql::table_name(&self.database, table));
         // TRUNCATE would end the transaction.
-        session.run(&format!("DELETE FROM {table}"), DOING).await?;
+        session.run(&format!("DELETE FROM {table}"), DOING).await.map_err(|error| match error.kind {
+            ErrorKind::ConstraintViolated => error
+                .with_hint("Rows of another table name those that are replaced: mode `upsert` keeps them"),
+            _ => error,
+        })?;
         session.run(&sql::copy_all(&table, &stage, &names), DOING).await?;
         Ok(())
     }

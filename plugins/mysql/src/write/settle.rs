@@ -18,6 +18,8 @@ pub(super) const SAVE: &str = "SAVEPOINT hub_rows";
 pub(super) const KEEP: &str = "RELEASE SAVEPOINT hub_rows";
 pub(super) const UNDO: &str = "ROLLBACK TO SAVEPOINT hub_rows";
 
+/// How deep a tree of rows may be whose children come before their parents.
+const MOST_LEVELS: usize = 64;
 /// A column without a default that nothing was written into (ER_NO_DEFAULT_FOR_FIELD).
 const NO_DEFAULT: &str = "1364";
 
@@ -94,22 +96,41 @@ impl TableWriter {
         Ok(())
     }
 
-    /// Finds the rows at fault by halves, in order; all others are taken.
+    /// Finds the rows at fault by halves, in order; all others are taken. A row whose parent comes behind it, in the
+    /// same table, is tried again behind the others.
     async fn bisect(&mut self, table: usize, segment: &Segment) -> Result<()> {
-        let rows = segment.rows();
-        let mut halves = Halves::of(rows.len());
-        while let Some(range) = halves.next() {
-            let Err(refusal) = self.try_rows(table, segment, &rows[range.clone()]).await? else { continue };
-            if let Some(row) = halves.refused(range) {
-                self.rejected.push(RejectedRow {
-                    stream: self.tables[table].stream.clone(),
-                    row: segment.number(rows[row]),
-                    kind: refusal.kind,
-                    reason: refusal.reason,
-                });
+        let mut rows = segment.rows();
+        for level in 1..=MOST_LEVELS {
+            let mut put_off = Vec::new();
+            let mut halves = Halves::of(rows.len());
+            while let Some(range) = halves.next() {
+                let Err(refusal) = self.try_rows(table, segment, &rows[range.clone()]).await? else {
+                    continue;
+                };
+                match halves.refused(range) {
+                    Some(row) if refusal.foreign_key => put_off.push((rows[row], refusal)),
+                    Some(row) => self.reject(table, segment, rows[row], refusal),
+                    None => {}
+                }
             }
+            if put_off.len() == rows.len() || level == MOST_LEVELS {
+                for (row, refusal) in put_off {
+                    self.reject(table, segment, row, refusal);
+                }
+                return Ok(());
+            }
+            rows = put_off.into_iter().map(|(row, _)| row).collect();
         }
         Ok(())
+    }
+
+    fn reject(&mut self, table: usize, segment: &Segment, row: RowPlace, refusal: Refusal) {
+        self.rejected.push(RejectedRow {
+            stream: self.tables[table].stream.clone(),
+            row: segment.number(row),
+            kind: refusal.kind,
+            reason: refusal.reason,
+        });
     }
 
     /// Sends some rows of a segment, all or nothing.
