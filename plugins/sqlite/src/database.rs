@@ -25,7 +25,7 @@ pub fn open_read(config: &ConnectionConfig) -> Result<Connection> {
     if !config.file.exists() {
         return Err(Error::new(ErrorKind::NotFound, format!("There is no file `{}`", config.file.display()))
             .with_field("file")
-            .with_hint("Check the path: a relative one starts where the hub was started"));
+            .with_hint("Check the path: a relative one starts at the pipeline file's folder, or where a command was started"));
     }
     open(config, OpenFlags::SQLITE_OPEN_READ_ONLY)
 }
@@ -104,9 +104,14 @@ impl Interrupt {
         *self.handle.lock().unwrap_or_else(PoisonError::into_inner) = Some(connection.get_interrupt_handle());
     }
 
+    /// Refuses what comes.
+    pub fn refuse(&self) {
+        self.cancelled.store(true, Ordering::SeqCst);
+    }
+
     /// Interrupts what runs and refuses what comes.
     pub fn cancel(&self) {
-        self.cancelled.store(true, Ordering::SeqCst);
+        self.refuse();
         if let Some(handle) = &*self.handle.lock().unwrap_or_else(PoisonError::into_inner) {
             handle.interrupt();
         }

@@ -312,3 +312,19 @@ async fn statement_that_is_none_of_these_is_refused_before_the_first_row() {
         assert!(writer.write(Rows { stream, schema_id: 0, batch }).await.is_err());
     }
 }
+
+#[tokio::test]
+async fn file_alone_holds_what_was_committed_once_its_writer_is_gone() {
+    let file = File::new("");
+    let mut writer = file.writer(options(&[])).await;
+    write(&mut *writer, &rows(&[(1, Some("a")), (2, None)])).await.unwrap();
+    writer.commit(&token(1)).await.unwrap();
+    drop(writer);
+    let copy = file.path.with_extension("copy");
+    std::fs::copy(&file.path, &copy).unwrap();
+    let found = rusqlite::Connection::open(copy).unwrap().query_row(TABLE, [], |row| row.get::<_, String>(0));
+    assert_eq!(found.as_deref(), Ok("1a 2-"));
+    let mut log = file.path.clone().into_os_string();
+    log.push("-wal");
+    assert!(!std::path::Path::new(&log).exists());
+}

@@ -88,8 +88,15 @@ impl Writer for SqliteWriter {
 }
 
 impl Drop for SqliteWriter {
-    /// A call that was given up may still run: it stops, and its connection rolls back when it closes.
+    /// A call that was given up may still run: it stops, and its connection rolls back when it closes. Where none runs,
+    /// the connection is not interrupted: SQLite would close it without moving its log into the file, and whoever then
+    /// copies the file alone has nothing of what was written.
     fn drop(&mut self) {
-        self.interrupt.cancel();
+        let idle = self.state.try_lock();
+        if idle.is_ok() {
+            self.interrupt.refuse();
+        } else {
+            self.interrupt.cancel();
+        }
     }
 }
