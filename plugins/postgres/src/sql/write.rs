@@ -46,8 +46,11 @@ pub(crate) fn store_token(table: &str) -> String {
     )
 }
 
-/// Oid, kind and whether rows are seen through row security, by schema and name.
-pub(crate) const FIND_TABLE: &str = "SELECT c.oid, c.relkind::text FROM pg_catalog.pg_class c \
+/// Oid, kind, and whether a trigger or a rule may leave rows out without an error, by schema and name.
+pub(crate) const FIND_TABLE: &str = "SELECT c.oid, c.relkind::text, c.relhasrules OR EXISTS ( \
+     SELECT 1 FROM pg_catalog.pg_trigger g WHERE NOT g.tgisinternal AND g.tgenabled IN ('O', 'A') \
+     AND g.tgtype & 3 = 3 AND (g.tgrelid = c.oid OR g.tgrelid IN ( \
+     SELECT p.relid FROM pg_catalog.pg_partition_tree(c.oid) p))) FROM pg_catalog.pg_class c \
      JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = $1 AND c.relname = $2";
 
 /// The columns of a table, by its oid, with the base types of domains and the elements of arrays.
@@ -180,6 +183,12 @@ pub(crate) fn merge_staged(table: &str, stage: &str, columns: &[Staged], key: &[
     )
 }
 
+/// How many keys are staged.
+pub(crate) fn count_keys(stage: &str, key: &[Staged]) -> String {
+    let values: Vec<_> = key.iter().map(Staged::value).collect();
+    format!("SELECT pg_catalog.count(*) FROM (SELECT DISTINCT {} FROM {stage} s) k", values.join(", "))
+}
+
 fn on_conflict(columns: &[Staged], key: &[String]) -> String {
     let assignments: Vec<_> = columns
         .iter()
@@ -273,6 +282,11 @@ pub(crate) fn upsert_row(table: &str, columns: &[(Staged, &str)], key: &[String]
 pub(crate) fn move_all(table: &str, stage: &str, columns: &[String]) -> String {
     let names = list(columns.iter().map(String::as_str));
     format!("INSERT INTO {table} ({names}) OVERRIDING SYSTEM VALUE SELECT {names} FROM {stage}")
+}
+
+/// How many rows a table has.
+pub(crate) fn count_rows(table: &str) -> String {
+    format!("SELECT pg_catalog.count(*) FROM {table}")
 }
 
 /// The staging tables of a run of `replace`: binds schema and the start of their names.

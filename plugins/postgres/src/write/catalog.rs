@@ -24,6 +24,8 @@ pub(super) struct TargetColumn {
 pub(super) struct TargetTable {
     pub oid: u32,
     pub columns: Vec<TargetColumn>,
+    /// A trigger or a rule may leave rows out without an error.
+    pub may_leave_out: bool,
 }
 
 impl TargetTable {
@@ -45,7 +47,8 @@ impl TargetTable {
         }
         let rows = client.query(sql::COLUMNS, &[&oid]).await.map_err(failed)?;
         let columns = rows.iter().map(read_column).collect::<Result<_, _>>().map_err(failed)?;
-        Ok(Some(Self { oid, columns }))
+        let may_leave_out: bool = row.try_get(2).map_err(failed)?;
+        Ok(Some(Self { oid, columns, may_leave_out }))
     }
 
     /// A column by name.

@@ -156,8 +156,10 @@ impl PostgresWriter {
         if let Some(rows) = &run.upserts {
             let plans = ways.of(&(0..rows.num_columns()).collect::<Vec<_>>());
             let statement = sql::upsert_staged(&shape.destination, stage, &staged(&plans), &shape.key);
-            if let Err(refusal) = self.merge(table, stage, &plans, rows, &statement).await? {
-                return Ok(Err(refusal));
+            match self.merge(table, stage, &plans, rows, &statement).await? {
+                Ok(taken) if shape.has_more_than_key() => shape.check_taken(taken, rows.num_rows() as u64)?,
+                Ok(_) => {}
+                Err(refusal) => return Ok(Err(refusal)),
             }
         }
         for updates in &run.updates {

@@ -7,7 +7,7 @@
 use hub_plugin_api::{Result, WriterRequest};
 use serde::{Deserialize, Serialize};
 
-use super::{catalog::TargetTable, options::WriteOptions};
+use super::{catalog::TargetTable, options::WriteOptions, table::left_out};
 use crate::{connection::Session, error, sql};
 
 /// The staging tables of one run of one pipeline.
@@ -136,7 +136,13 @@ impl Staging {
         let targets: Vec<String> = filled.iter().map(|(_, quoted, _)| quoted.clone()).collect();
         empty(session, &targets).await?;
         for (stage, quoted, columns) in &filled {
-            session.run(&sql::move_all(quoted, stage, columns), doing).await?;
+            let taken = session.work(client.execute(&sql::move_all(quoted, stage, columns), &[])).await;
+            let taken = taken.map_err(failed)?;
+            let sent = session.work(client.query_one(&sql::count_rows(stage), &[])).await.map_err(failed)?;
+            let sent = u64::try_from(sent.try_get::<_, i64>(0).map_err(failed)?).unwrap_or_default();
+            if taken != sent {
+                return Err(left_out(quoted, taken, sent));
+            }
             session.run(&format!("DROP TABLE {stage}"), doing).await?;
         }
         Ok(())

@@ -5,10 +5,11 @@ use hub_plugin_api::{
     Error, ErrorKind, RejectedRow, Result, WriteMode,
     settle::{Chunk, Halves, RowPlace, Segment},
 };
-use tokio_postgres::{Statement, error::SqlState};
+use tokio_postgres::{SimpleQueryMessage, Statement, error::SqlState};
 
 use super::{
     copy::CopyRows,
+    table::left_out,
     writer::{Open, PostgresWriter, Table, sending},
 };
 use crate::{sql, wire::encode::CellError, wire::encode_plan::ColumnPlan};
@@ -204,6 +205,8 @@ impl PostgresWriter {
     async fn take_over(&self, index: usize, copy: CopyRows) -> Result<Result<(), Refusal>> {
         let table = &self.tables[index];
         let shape = &table.shape;
+        // The server tells how many rows an upsert took, but not how many keys there were.
+        let mut counts_keys = false;
         let then = match &table.stage {
             None => KEEP.to_owned(),
             Some(stage) => {
@@ -212,23 +215,43 @@ impl PostgresWriter {
                         sql::insert_staged(&shape.destination, stage, &shape.staged)
                     }
                     WriteMode::Upsert | WriteMode::ApplyChanges => {
-                        sql::merge_staged(&shape.destination, stage, &shape.staged, &shape.key)
+                        counts_keys = shape.may_leave_out && shape.has_more_than_key();
+                        let merge = sql::merge_staged(&shape.destination, stage, &shape.staged, &shape.key);
+                        match counts_keys {
+                            true => format!("{merge}; {}", sql::count_keys(stage, &shape.staged_key())),
+                            false => merge,
+                        }
                     }
                 };
                 format!("{merge}; TRUNCATE {stage}; {KEEP}")
             }
         };
         // What follows is sent with the end of the rows; a server that refuses those refuses it, too.
-        let ended = join(copy.finish(), self.session.client().batch_execute(&then));
+        let ended = join(copy.finish(), self.session.client().simple_query(&then));
         let (taken, kept) = self.session.work(ended).await;
         let refusal = match (taken, kept) {
             (Ok((sent, taken)), _) if sent != taken => {
-                return Err(Error::new(
-                    ErrorKind::Protocol,
-                    format!("{} took {taken} of {sent} rows without an error", shape.destination),
-                ));
+                return Err(left_out(&shape.destination, taken, sent));
             }
-            (Ok(_), Ok(())) => return Ok(Ok(())),
+            (Ok((sent, _)), Ok(answers)) => {
+                let merged = answers.iter().find_map(|answer| match answer {
+                    SimpleQueryMessage::CommandComplete(rows) => Some(*rows),
+                    _ => None,
+                });
+                let keys = answers.iter().find_map(|answer| match answer {
+                    SimpleQueryMessage::Row(row) => row.get(0)?.parse::<u64>().ok(),
+                    _ => None,
+                });
+                let appends = matches!(self.options.mode, WriteMode::Append | WriteMode::Replace);
+                match (merged, keys) {
+                    (Some(merged), _) if table.stage.is_some() && appends => {
+                        shape.check_taken(merged, sent)?;
+                    }
+                    (Some(merged), Some(keys)) if counts_keys => shape.check_taken(merged, keys)?,
+                    _ => {}
+                }
+                return Ok(Ok(()));
+            }
             (Err(error), _) | (Ok(_), Err(error)) => error,
         };
         Refusal::sort(&shape.destination, &refusal).map(Err)

@@ -41,12 +41,35 @@ pub(super) struct Shape {
     pub changes: bool,
     /// The columns as the stream has them.
     pub columns: Vec<Column>,
+    /// A trigger or a rule of the table may leave rows out without an error.
+    pub may_leave_out: bool,
 }
 
 impl Shape {
     /// Whether rows are staged because the server has to cast some of their values.
     pub(super) fn needs_cast(&self) -> bool {
         self.plan.iter().any(|plan| plan.via_text.is_some())
+    }
+
+    /// Whether an upsert sets something in a row that is there.
+    pub(super) fn has_more_than_key(&self) -> bool {
+        self.staged.iter().any(|column| !self.key.contains(&column.name))
+    }
+
+    /// The columns of the key, as they are staged.
+    pub(super) fn staged_key(&self) -> Vec<Staged> {
+        self.staged.iter().filter(|column| self.key.contains(&column.name)).cloned().collect()
+    }
+
+    /// Fails unless the table took every row: what leaves some out, does so without an error.
+    ///
+    /// # Errors
+    /// [`ErrorKind::ConstraintViolated`] when there are fewer.
+    pub(super) fn check_taken(&self, taken: u64, sent: u64) -> Result<()> {
+        match taken == sent {
+            true => Ok(()),
+            false => Err(left_out(&self.destination, taken, sent)),
+        }
     }
 
     /// The columns of a staging table.
@@ -58,6 +81,15 @@ impl Shape {
         };
         self.plan.iter().map(column).collect()
     }
+}
+
+/// The error of a table that took fewer rows than it was sent.
+pub(super) fn left_out(table: &str, taken: u64, sent: u64) -> Error {
+    let message = format!("{table} took {taken} of {sent} rows without an error");
+    Error::new(ErrorKind::ConstraintViolated, message).with_hint(
+        "A trigger BEFORE each row or a rule of the table leaves rows out: disable it, filter at the source, or write \
+         with `statements`",
+    )
 }
 
 /// Where a stream's rows go, and under which rules.
@@ -332,7 +364,8 @@ impl Builder<'_> {
             .with_hint("Give the column a default, or take NOT NULL away"));
         }
         let staged = plan.iter().map(Staged::of).collect();
-        Ok(Shape { schema_id, destination, plan, key, staged, ..Shape::default() })
+        let may_leave_out = table.may_leave_out;
+        Ok(Shape { schema_id, destination, plan, key, staged, may_leave_out, ..Shape::default() })
     }
 }
 

@@ -135,6 +135,31 @@ async fn folded_changes_have_the_effect_of_each() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn changes_that_a_trigger_leaves_out_are_told() {
+    let server = Server::new().await;
+    server
+        .run(
+            "create table t (id bigint primary key, v text, w text not null);
+             create function skip() returns trigger language plpgsql as
+                 $$begin if new.id = 2 then return null; end if; return new; end$$;
+             create trigger skipping before insert on t for each row execute function skip()",
+        )
+        .await;
+    for op in ["snapshot", "insert"] {
+        let mut writer = server.writer(options()).await;
+        writer.schema(&announce("t")).await.unwrap();
+        let outcome = async {
+            writer.write(rows("t", 0, &[put(op, 1, "a", "x"), put(op, 2, "b", "y")])).await?;
+            writer.commit(&token(1)).await
+        };
+        let error = outcome.await.unwrap_err();
+        assert!(error.message.contains("took 1 of 2 rows without an error"), "{op}: {error}");
+    }
+    assert_eq!(server.rows("select count(*) from t").await, ["0"]);
+    server.done().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn truncate_keeps_its_place_among_the_rows() {
     let server = Server::new().await;
     let mut writer = server.writer(options()).await;

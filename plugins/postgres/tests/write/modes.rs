@@ -42,6 +42,50 @@ async fn upsert_keeps_the_last_row_of_each_key() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn rows_that_a_trigger_leaves_out_are_told_in_every_mode() {
+    for mode in ["append", "upsert", "replace"] {
+        let server = Server::new().await;
+        server
+            .run(
+                "create table t (id int primary key, v text);
+                 create function skip() returns trigger language plpgsql as
+                     $$begin if new.id = 2 then return null; end if; return new; end$$;
+                 create trigger skipping before insert or update on t for each row execute function skip()",
+            )
+            .await;
+        let stream = stream();
+        let mut writer = server.writer(Config::new().with("mode", mode)).await;
+        writer.schema(&stream.announce()).await.unwrap();
+        let outcome = async {
+            writer.write(rows(&stream, &[(1, "a"), (2, "b"), (3, "c")])).await?;
+            writer.commit(&token(1)).await?;
+            writer.finish(&token(2)).await
+        };
+        let error = outcome.await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::ConstraintViolated, "{mode}: {error}");
+        assert!(error.message.contains("took 2 of 3 rows"), "{mode}: {error}");
+        drop(writer);
+        assert_eq!(server.rows("select count(*) from t").await, ["0"], "{mode}");
+        // A trigger that only changes them is no reason to stop, nor are rows of the same key.
+        if mode != "replace" {
+            server
+                .run(
+                    "create or replace function skip() returns trigger language plpgsql as
+                         $$begin new.v := upper(new.v); return new; end$$",
+                )
+                .await;
+            let again: &[_] = if mode == "upsert" { &[(1, "a"), (1, "d")] } else { &[(1, "d")] };
+            let mut writer = server.writer(Config::new().with("mode", mode)).await;
+            writer.schema(&stream.announce()).await.unwrap();
+            writer.write(rows(&stream, again)).await.unwrap();
+            writer.commit(&token(1)).await.unwrap();
+            assert_eq!(server.rows("select * from t").await, ["1|D"], "{mode}");
+        }
+        server.done().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
 async fn upsert_without_a_unique_index_says_how_to_make_one() {
     let server = Server::new().await;
     server.run("create table t (id int, v text); create unique index on t (id, v); create unique index on t (id) where id > 5").await;
