@@ -1,5 +1,7 @@
 //! By Bin Logs of servers that log otherwise than the launcher's: whatever they leave out or pack, all of it arrives.
 
+use std::{fs, os::unix::fs::PermissionsExt};
+
 use hub_tests::{Hub, servers::MySqlRelease};
 use serde_json::json;
 
@@ -79,10 +81,23 @@ fn log_with_no_more_than_what_changed_is_followed() {
 }
 
 #[test]
-fn packed_log_of_mariadb_without_names_of_columns_is_followed() {
+fn packed_and_encrypted_log_of_mariadb_without_names_of_columns_is_followed() {
+    let hub = Hub::new();
+    let keys = hub.write("keys", "1;770A8A65DA156D24EE2A093277530142\n");
+    // The server runs as somebody else.
+    for (path, mode) in [(keys.parent().unwrap(), 0o755), (&*keys, 0o644)] {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
     follows(
         MySqlRelease::MariaDb,
-        &["log-bin-compress=ON", "log-bin-compress-min-len=10", "binlog-row-metadata=NO_LOG"],
+        &[
+            "log-bin-compress=ON",
+            "log-bin-compress-min-len=10",
+            "binlog-row-metadata=NO_LOG",
+            "plugin-load-add=file_key_management",
+            &format!("file-key-management-filename={}", keys.display()),
+            "encrypt-binlog=ON",
+        ],
     );
 }
 

@@ -1,6 +1,6 @@
 use hub_plugin_api::{ErrorKind, json};
 
-use super::{Followed, follow_from, log_request, own_server_id};
+use super::{Followed, alone, follow_from, log_request, own_server_id};
 use crate::support::{ALL, Server, Which, open_request, run};
 
 /// A server that does not tell names of columns while this test runs.
@@ -14,6 +14,7 @@ async fn terse(which: Which, purpose: &str) -> Server {
 
 #[test]
 fn several_alters_in_a_backlog_are_read_right() {
+    let _alone = alone();
     for which in ALL {
         run(async {
             let server = terse(which, "alters").await;
@@ -63,8 +64,37 @@ fn several_alters_in_a_backlog_are_read_right() {
     }
 }
 
+/// As tools do that alter tables in use: the table that takes the place is not followed itself.
+#[test]
+fn table_that_takes_the_place_of_a_followed_one_is_read_right() {
+    let _alone = alone();
+    for which in ALL {
+        run(async {
+            let server = terse(which, "place").await;
+            server.run(&["CREATE TABLE t (id int PRIMARY KEY, v varchar(10) CHARACTER SET latin1)"]).await;
+            let mut reader = follow_from(&server, json!({ "tables": ["t"] }), None).await;
+            server
+                .run(&[
+                    "CREATE TABLE _new LIKE t",
+                    "ALTER TABLE _new ADD w text CHARACTER SET utf16, MODIFY v varchar(20) FIRST",
+                    "INSERT INTO t VALUES (1, 'é')",
+                    "INSERT INTO _new VALUES ('é', 1, 'x')",
+                    "RENAME TABLE t TO _old, _new TO t",
+                    "INSERT INTO t VALUES ('è', 2, 'ü')",
+                    "DROP TABLE _old",
+                ])
+                .await;
+            let mut followed = Followed::default();
+            followed.more(&mut *reader, 2).await.unwrap();
+            server.run(&["SET GLOBAL binlog_row_metadata = 'FULL'"]).await;
+            assert_eq!(followed.lines(), ["insert t 1 | é", "insert t è | 2 | ü"], "{which:?}");
+        });
+    }
+}
+
 #[test]
 fn table_that_nothing_declares_stops_loudly() {
+    let _alone = alone();
     for which in ALL {
         run(async {
             let server = terse(which, "unknown").await;

@@ -1,6 +1,6 @@
 use hub_plugin_api::json;
 
-use super::{Followed, follow, own_server_id};
+use super::{Followed, alone, follow, own_server_id};
 use crate::support::{ALL, Server, Which, run};
 
 #[test]
@@ -51,6 +51,7 @@ fn images_without_all_values_keep_what_they_do_not_hold() {
 
 #[test]
 fn inserted_rows_hold_the_defaults_that_a_minimal_image_leaves_out() {
+    let _alone = alone();
     for which in ALL {
         for metadata in ["FULL", "MINIMAL"] {
             run(async {

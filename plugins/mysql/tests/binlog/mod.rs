@@ -12,7 +12,10 @@ mod xa;
 
 use std::{
     collections::HashMap,
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -34,6 +37,13 @@ const LIMIT: Duration = Duration::from_secs(40);
 
 /// Each test follows under a number of its own: servers end the stream of an earlier one that has the same.
 static SERVER_ID: AtomicU32 = AtomicU32::new(5000);
+
+/// Held by whoever changes what a server logs of all tables: tests share the servers.
+static METADATA: Mutex<()> = Mutex::new(());
+
+pub fn alone() -> MutexGuard<'static, ()> {
+    METADATA.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 pub fn own_server_id(server: &mut Server) {
     let id = SERVER_ID.fetch_add(1, Ordering::Relaxed) + std::process::id() % 1000 * 100;
