@@ -104,6 +104,20 @@ fn refuse(name: &str, what: impl std::fmt::Display) -> Error {
     Error::new(ErrorKind::InvalidConfig, format!("The module `{name}` {what}")).with_field("module")
 }
 
+/// The refusal of a file that does not even begin as a module does.
+fn no_module(name: &str, bytes: &[u8]) -> Error {
+    let text = str::from_utf8(&bytes[..bytes.len().min(64)]).ok();
+    let (what, hint) = match text.map(str::trim_start) {
+        Some("") => ("it is empty", "Build or copy it again"),
+        Some(text) if text.starts_with("(module") || text.starts_with("(component") => {
+            ("it is its text format", "Make a binary module of it, as `wasm-tools parse` does")
+        }
+        Some(_) => ("it is text", "Name the compiled module, not its source"),
+        None => ("it does not begin as a module does", "Name a module that was compiled for WebAssembly"),
+    };
+    refuse(name, format_args!("is not WebAssembly: {what}")).with_hint(hint)
+}
+
 /// The names at the outside of a module or component.
 struct Surface {
     is_core: bool,
@@ -116,10 +130,13 @@ impl Surface {
     fn of(name: &str, bytes: &[u8]) -> Result<Self> {
         let mut surface =
             Self { is_core: true, has_embedded_type: false, imports: Vec::new(), exports: Vec::new() };
+        if !bytes.starts_with(b"\0asm") {
+            return Err(no_module(name, bytes));
+        }
         let broken = |error: wasmparser::BinaryReaderError| {
             refuse(name, "is not WebAssembly")
                 .with_source(&error)
-                .with_hint("Text format (.wat) is not accepted")
+                .with_hint("Build or copy it again: it is damaged")
         };
         let mut depth = 0_u32;
         for payload in Parser::new(0).parse_all(bytes) {
@@ -227,4 +244,25 @@ fn wrap(name: &str, bytes: &[u8], surface: &Surface) -> Result<Vec<u8>> {
         encoder.encode().map_err(text)
     };
     encode().map_err(|error| refuse(name, format_args!("cannot be made a component: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn file_that_is_no_module_is_told_by_what_it_is() {
+        for (bytes, told) in [
+            (b"".as_slice(), "it is empty"),
+            (b"\n(module)", "it is its text format"),
+            (b"fn main() {}", "it is text"),
+            (b"\x7fELF\xff\xff", "it does not begin as a module does"),
+        ] {
+            let error = Module::from_bytes("f.wasm", bytes.to_vec()).err().unwrap();
+            assert_eq!(error.message, format!("The module `f.wasm` is not WebAssembly: {told}"));
+            assert!(error.hint.is_some());
+        }
+        let damaged = Module::from_bytes("f.wasm", b"\0asm\x01\0\0\0\xff".to_vec()).err().unwrap();
+        assert_eq!(damaged.message, "The module `f.wasm` is not WebAssembly");
+    }
 }

@@ -77,7 +77,7 @@ fn module_of_another_contract_or_world_is_refused_before_it_is_compiled() {
             "text.wasm",
             b"(module)".to_vec(),
             "The module `text.wasm` is not WebAssembly",
-            "Text format (.wat) is not accepted",
+            "Make a binary module of it, as `wasm-tools parse` does",
         ),
         (
             // The smallest core module: eight bytes.
