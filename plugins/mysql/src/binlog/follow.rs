@@ -11,8 +11,8 @@ use std::{
 
 use hub_plugin_api::{Budgets, Error, ErrorKind, Event, Result};
 
-pub use self::xa::PreparedXa;
 use self::xa::Settling;
+pub use self::xa::{Needed, PreparedXa, xa_name};
 use super::{
     charset::Charsets,
     cursor::malformed,
@@ -339,7 +339,7 @@ impl Follower {
         match statement::read(&query.text, query.quotes) {
             Statement::Begin => open.begun = true,
             Statement::XaStart => (open.begun, open.xa) = (true, true),
-            Statement::XaCommit(name) => self.xa_commit(head, &name)?,
+            Statement::XaCommit(name) => self.xa_commit(head, name)?,
             Statement::XaRollback(name) => self.xa_rollback(head, &name)?,
             Statement::Commit => self.end(head)?,
             Statement::Rollback => {

@@ -18,6 +18,7 @@ mod history;
 mod json;
 mod json_diff;
 mod lexer;
+mod log;
 mod options;
 mod plan;
 mod position;

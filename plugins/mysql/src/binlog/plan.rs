@@ -16,13 +16,14 @@ use super::{
     foreign_keys::listed,
     gtid::{GtidPosition, Gtids},
     history::History,
+    log::LogAccess,
     options::{Options, SnapshotMode},
     position::LogPosition,
     prepared::PreparedReader,
     reader::LogReader,
     server::LogServer,
     snapshot::{SnapshotReader, SnapshotSession, begin, begin_again},
-    start_time::Search,
+    start_time,
 };
 use crate::{config::Settings, flavor::Vendor};
 
@@ -49,6 +50,14 @@ pub async fn plan(settings: &Settings, context: &Context, request: &PlanRequest)
             let mut server = LogServer::open(settings, context).await?;
             let filter = server.fold(wishes.filter);
             let tables = tables(&mut server, &filter).await?;
+            let unmatched = filter.unmatched(&tables);
+            if !unmatched.is_empty() {
+                let message = format!(
+                    "No table is called `{}` yet: one that gets the name later is followed from then on",
+                    unmatched.join("`, `")
+                );
+                context.log(Level::Warn, TARGET, &message);
+            }
             let mut children = server.silent_children().await?;
             children.retain(|child| tables.contains(child));
             if !children.is_empty() {
@@ -65,9 +74,14 @@ pub async fn plan(settings: &Settings, context: &Context, request: &PlanRequest)
                 snapshot = start.session;
                 (start.position, start.definitions, start.exact)
             } else {
-                let search = Search { settings, context, options: &options };
+                let access = LogAccess {
+                    settings: settings.clone(),
+                    context: context.clone(),
+                    options: options.clone(),
+                    vendor: server.vendor(),
+                };
                 let (start, definitions) =
-                    start(&mut server, &tables, request.start_at.as_ref(), &search).await?;
+                    start(&mut server, &tables, request.start_at.as_ref(), &access).await?;
                 (start, definitions, true)
             };
             History::begin(context, request.generation, definitions)?;
@@ -133,7 +147,7 @@ async fn start(
     server: &mut LogServer,
     tables: &TableNames,
     wish: Option<&StartAt>,
-    search: &Search<'_>,
+    access: &LogAccess,
 ) -> Result<(LogPosition, Definitions)> {
     match wish {
         None | Some(StartAt::Latest) => {
@@ -150,7 +164,7 @@ async fn start(
             server.check_position(&position).await?;
             Ok((position, Definitions::new()))
         }
-        Some(StartAt::Time(time)) => Ok((search.at(server, time).await?, Definitions::new())),
+        Some(StartAt::Time(time)) => Ok((start_time::at(access, server, time).await?, Definitions::new())),
     }
 }
 
@@ -212,7 +226,12 @@ impl Plan for LogPlan {
         let max_delay = std::time::Duration::from_millis(request.budgets.max_delay_ms);
         let heartbeat = self.options.heartbeat();
         let again = Again::new(&self.settings, &self.context);
-        let prepared = PreparedReader::new(&self.settings, &self.context, &self.options, vendor);
+        let prepared = PreparedReader::new(LogAccess {
+            settings: self.settings.clone(),
+            context: self.context.clone(),
+            options: self.options.clone(),
+            vendor,
+        });
         let context = self.context.clone();
         Ok(Box::new(LogReader::new(context, dump, follower, again, prepared, max_delay, heartbeat)))
     }

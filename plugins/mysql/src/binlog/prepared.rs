@@ -1,76 +1,134 @@
 //! The rows of an XA transaction, read where it was prepared while the stream stands at its commit.
 
-use std::{
-    future::poll_fn,
-    task::{Poll, ready},
-    time::Duration,
+use std::time::Duration;
+
+use hub_plugin_api::{Error, Result};
+use tokio::{task::JoinHandle, time};
+
+use super::{
+    event::{self, code},
+    follow::{Follower, Needed, xa_name},
+    log::{Log, LogAccess},
+    position::{LogPosition, Place},
+    server::{LogServer, lost},
 };
-
-use hub_plugin_api::{Context, Error, ErrorKind, Result};
-use tokio::time;
-
-use super::{dump::Dump, event::Format, follow::Follower, options::Options};
-use crate::{config::Settings, flavor::Vendor};
 
 /// Reads prepared transactions.
 pub struct PreparedReader {
-    settings: Settings,
-    context: Context,
-    options: Options,
-    vendor: Vendor,
-    open: Option<(Dump, Format)>,
+    access: LogAccess,
+    state: State,
+}
+
+enum State {
+    /// Nothing is read.
+    None,
+    /// The log is searched for where the transaction was prepared.
+    Finding(Finding),
+    /// Its rows come.
+    Reading(Log),
+}
+
+/// A search on its way; given up with its owner.
+struct Finding(JoinHandle<Result<(String, u64)>>);
+
+impl Drop for Finding {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl PreparedReader {
     /// Nothing is read yet.
-    pub fn new(settings: &Settings, context: &Context, options: &Options, vendor: Vendor) -> Self {
-        Self {
-            settings: settings.clone(),
-            context: context.clone(),
-            options: options.clone(),
-            vendor,
-            open: None,
-        }
+    pub fn new(access: LogAccess) -> Self {
+        Self { access, state: State::None }
     }
 
-    /// Gives the follower the rows that it needs; `false` when not all came in time. Stops when it has enough to hand over.
+    /// Gives the follower rows that it needs; `false` when none came in time.
     ///
     /// # Errors
-    /// [`ErrorKind::PositionLost`] when the log does not hold them any more.
+    /// [`hub_plugin_api::ErrorKind::PositionLost`] when the log does not hold them any more.
     pub async fn read(&mut self, follower: &mut Follower, max_wait: Duration) -> Result<bool> {
-        let Some(position) = follower.settles_from() else { return Ok(true) };
-        if self.open.is_none() {
-            let Self { settings, context, options, vendor, .. } = self;
-            let dump = Dump::open(settings, context, options, *vendor, None, &position).await?;
-            self.open = Some((dump, Format::default()));
-        }
-        let Some((dump, format)) = &mut self.open else { return Ok(true) };
-        let reading = poll_fn(|context| {
-            loop {
-                while let Some(event) = dump.take()? {
-                    let (head, body) = format.open(event)?;
-                    if follower.apply_settled(head, body)? || follower.is_ready() {
-                        return Poll::Ready(Ok::<(), Error>(()));
+        let deadline = time::Instant::now() + max_wait;
+        match &mut self.state {
+            State::None => {
+                self.state = match follower.needs() {
+                    None => return Ok(true),
+                    Some(Needed::At { file, offset }) => {
+                        State::Reading(self.access.open(&file, offset).await?)
+                    }
+                    // Prepared before the stream began, or on another server.
+                    Some(Needed::Named { name, before }) => {
+                        let access = self.access.clone();
+                        State::Finding(Finding(tokio::spawn(async move {
+                            access.find_prepared(&name, &before).await
+                        })))
+                    }
+                };
+                Ok(true)
+            }
+            State::Finding(Finding(task)) => {
+                let Ok(found) = time::timeout_at(deadline, task).await else { return Ok(false) };
+                let found = found.map_err(|_| Error::internal("The task that searches the log ended"))?;
+                let (file, offset) = found?;
+                self.state = State::Reading(self.access.open(&file, offset).await?);
+                Ok(true)
+            }
+            State::Reading(log) => {
+                while let Ok(seen) = time::timeout_at(deadline, log.next()).await {
+                    let seen = seen?.ok_or_else(|| gone("that is committed"))?;
+                    if follower.apply_settled(seen.head, &seen.body)? {
+                        self.state = State::None;
+                        return Ok(true);
+                    }
+                    if follower.is_ready() {
+                        return Ok(true);
                     }
                 }
-                if dump.has_ended() {
-                    let message = format!(
-                        "The log does not hold an XA transaction any more that was prepared at `{}:{}`",
-                        position.file, position.offset
-                    );
-                    return Poll::Ready(Err(Error::new(ErrorKind::PositionLost, message)
-                        .with_hint("Begin again with `--from-scratch`")));
-                }
-                ready!(dump.poll_receive(context))?;
+                Ok(false)
             }
-        });
-        match time::timeout(max_wait, reading).await {
-            Ok(result) => result?,
-            Err(_) => return Ok(false),
         }
-        if !follower.is_settling() {
-            self.open = None;
-        }
-        Ok(true)
     }
+}
+
+impl LogAccess {
+    /// Where the last transaction of this name was prepared that stands before a place: file and byte.
+    async fn find_prepared(&self, name: &str, before: &Place) -> Result<(String, u64)> {
+        let place = |file: &str, offset| {
+            LogPosition { file: file.to_owned(), offset, ..LogPosition::default() }.place()
+        };
+        let mut server = LogServer::open(&self.settings, &self.context).await?;
+        let mut files = server.files().await?;
+        while let Some(file) = files.pop() {
+            if place(&file, 0) > *before {
+                continue;
+            }
+            let mut log = self.open(&file, 4).await?;
+            let (mut begun, mut found) = (4, None);
+            while let Some(seen) = log.next().await? {
+                match seen.head.code {
+                    // The next file begins.
+                    code::ROTATE if event::place(seen.head, &seen.body)?.0 != file => break,
+                    _ if seen.head.next != 0 && place(&file, seen.offset()) >= *before => break,
+                    code::GTID | code::ANONYMOUS_GTID | code::TAGGED_GTID | code::MARIADB_GTID => {
+                        begun = seen.offset();
+                    }
+                    // One that was committed in the same step is another.
+                    code::XA_PREPARE if xa_name(&seen.body)? == (false, name.to_owned()) => {
+                        found = Some(begun)
+                    }
+                    _ => {}
+                }
+            }
+            if let Some(offset) = found {
+                return Ok((file, offset));
+            }
+        }
+        Err(gone(&format!("`{name}`")))
+    }
+}
+
+fn gone(which: &str) -> Error {
+    lost(format!(
+        "The log does not hold the rows of XA transaction {which} any more, which was prepared long before"
+    ))
 }

@@ -7,14 +7,14 @@
 
 use std::collections::BTreeMap;
 
-use hub_plugin_api::{Error, ErrorKind, Result};
+use hub_plugin_api::Result;
 use serde::{Deserialize, Serialize};
 
 use super::{Follower, Head, is_rows};
 use crate::binlog::{
     cursor::{Cursor, malformed},
     event::{self, Gtid, code},
-    position::LogPosition,
+    position::Place,
 };
 
 /// Where the rows of a transaction lie that is prepared.
@@ -35,9 +35,19 @@ pub struct Prepared {
 /// Transactions that are prepared, by the name that statements call them: `x'6162',x'',1`.
 pub type PreparedXa = BTreeMap<String, Prepared>;
 
+/// Where rows are needed from.
+pub enum Needed {
+    /// From a byte of a file of this server's.
+    At { file: String, offset: u64 },
+    /// From where the transaction of this name was prepared, before a place.
+    Named { name: String, before: Place },
+}
+
 /// A prepared transaction whose rows are read, and the event that committed it.
 pub(super) struct Settling {
-    prepared: Prepared,
+    /// Where it was prepared, if that is known.
+    prepared: Option<Prepared>,
+    name: String,
     committed: Head,
     /// Whether the stream of its rows has come to it.
     found: bool,
@@ -46,7 +56,7 @@ pub(super) struct Settling {
 impl Follower {
     /// A transaction is prepared, or committed in one step.
     pub(super) fn xa_prepare(&mut self, head: Head, body: &[u8]) -> Result<()> {
-        let (one_phase, name) = name(body)?;
+        let (one_phase, name) = xa_name(body)?;
         let open = self.open(head);
         let (has_rows, gtid) = (open.has_prepared_rows, open.gtid.as_ref().and_then(Gtid::id_text));
         let prepared = Prepared {
@@ -56,22 +66,16 @@ impl Follower {
             gtid,
         };
         if one_phase {
-            return self.settle(head, prepared);
+            return self.settle(head, name, Some(prepared));
         }
         self.position.prepared.insert(name, prepared);
         self.end(head)
     }
 
     /// A prepared transaction is committed.
-    pub(super) fn xa_commit(&mut self, head: Head, name: &str) -> Result<()> {
-        let prepared = self.position.prepared.remove(name).ok_or_else(|| {
-            let message = format!(
-                "XA transaction `{name}` was prepared before the place that the log is followed from: its rows are not known"
-            );
-            Error::new(ErrorKind::PositionLost, message)
-                .with_hint("Begin again with `--from-scratch` while `XA RECOVER` lists no transaction")
-        })?;
-        self.settle(head, prepared)
+    pub(super) fn xa_commit(&mut self, head: Head, name: String) -> Result<()> {
+        let prepared = self.position.prepared.remove(&name);
+        self.settle(head, name, prepared)
     }
 
     /// A prepared transaction is taken back.
@@ -80,27 +84,26 @@ impl Follower {
         self.end(head)
     }
 
-    fn settle(&mut self, committed: Head, prepared: Prepared) -> Result<()> {
-        if prepared.file.is_none() {
+    fn settle(&mut self, committed: Head, name: String, prepared: Option<Prepared>) -> Result<()> {
+        if prepared.as_ref().is_some_and(|prepared| prepared.file.is_none()) {
             return self.end(committed);
         }
-        if prepared.server != self.position.server {
-            return Err(Error::new(
-                ErrorKind::PositionLost,
-                "An XA transaction is committed that was prepared on another server",
-            )
-            .with_hint("Begin again with `--from-scratch`"));
-        }
+        // A place on another server says nothing on this one.
+        let prepared = prepared.filter(|prepared| prepared.server == self.position.server);
         self.by_id.clear();
-        self.settling = Some(Settling { prepared, committed, found: false });
+        self.settling = Some(Settling { prepared, name, committed, found: false });
         Ok(())
     }
 
-    /// Where rows are to be read from before the stream goes on.
-    pub fn settles_from(&self) -> Option<LogPosition> {
-        let prepared = &self.settling.as_ref()?.prepared;
-        let file = prepared.file.clone()?;
-        Some(LogPosition { file, offset: prepared.offset, ..LogPosition::default() })
+    /// Where rows are needed from before the stream goes on.
+    pub fn needs(&self) -> Option<Needed> {
+        let settling = self.settling.as_ref()?;
+        Some(match &settling.prepared {
+            Some(Prepared { file: Some(file), offset, .. }) => {
+                Needed::At { file: file.clone(), offset: *offset }
+            }
+            _ => Needed::Named { name: settling.name.clone(), before: self.position.place() },
+        })
     }
 
     /// Whether rows are to be read from an earlier place before the stream goes on.
@@ -120,7 +123,8 @@ impl Follower {
                     return Err(malformed("A prepared transaction of the binary log does not end"));
                 }
                 let id = Gtid::parse(head, body)?.id_text();
-                settling.found = settling.prepared.gtid.is_none() || id == settling.prepared.gtid;
+                let wanted = settling.prepared.as_ref().and_then(|prepared| prepared.gtid.as_ref());
+                settling.found = wanted.is_none() || id.as_ref() == wanted;
             }
             _ if !settling.found => {}
             code::TABLE_MAP => self.table_map(body)?,
@@ -148,7 +152,10 @@ impl Follower {
 }
 
 /// Whether a transaction is committed in one step, and what statements call it.
-fn name(body: &[u8]) -> Result<(bool, String)> {
+///
+/// # Errors
+/// For an event that is not as documented.
+pub fn xa_name(body: &[u8]) -> Result<(bool, String)> {
     let mut cursor = Cursor(body);
     let one_phase = cursor.u8()? != 0;
     let format = cursor.u32()? as i32;
@@ -165,8 +172,11 @@ mod tests {
     #[test]
     fn prepared_transaction_is_called_as_in_statements() {
         let body = [&[0, 7, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0][..], b"a\xffbq"].concat();
-        assert_eq!(name(&body).unwrap(), (false, "x'61ff62',x'71',7".to_owned()));
-        assert_eq!(name(&[1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).unwrap(), (true, "x'',x'',1".to_owned()));
-        assert!(name(&body[..15]).is_err());
+        assert_eq!(xa_name(&body).unwrap(), (false, "x'61ff62',x'71',7".to_owned()));
+        assert_eq!(
+            xa_name(&[1, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).unwrap(),
+            (true, "x'',x'',1".to_owned())
+        );
+        assert!(xa_name(&body[..15]).is_err());
     }
 }
