@@ -145,6 +145,8 @@ fn what_a_statement_can_mend_is_mended_by_the_statement_that_the_step_names() {
         own.run("create table par (id int primary key); create table chi (p int, foreign key (p) references par (id) on update cascade)");
         let steps = check(&hub, &own, "binlog", json!({}));
         steps.find("warning", "have no primary key: `chi`, `keyless`");
+        let steps = check(&hub, &own, "binlog", json!({ "tables": ["keyless", "kyless", "shop.k*"] }));
+        assert_eq!(steps.find("warning", "No table is called `shop.kyless`,")["field"], "tables");
         // This MySQL's log has what foreign keys do.
         match release {
             MySqlRelease::MySql => steps.expect_no("foreign keys"),

@@ -51,6 +51,16 @@ impl TableFilter {
         !is_internal(database) && any(&self.include) && !any(&self.exclude)
     }
 
+    /// The names that none of these tables has: perhaps they are written wrongly.
+    pub fn unmatched(&self, tables: &[(String, String)]) -> Vec<String> {
+        let is_missing = |(of, name): &&(String, String)| {
+            !tables.iter().any(|(database, table)| {
+                like(of.as_bytes(), database.as_bytes()) && like(name.as_bytes(), table.as_bytes())
+            })
+        };
+        self.include.iter().filter(is_missing).map(|(of, name)| format!("{of}.{name}")).collect()
+    }
+
     /// Whether a table of this database may be followed.
     pub fn may_match_database(&self, database: &str) -> bool {
         !is_internal(database) && self.include.iter().any(|(of, _)| like(of.as_bytes(), database.as_bytes()))
@@ -86,6 +96,9 @@ mod tests {
         assert!(some.matches("shop", "orders") && some.matches("archive", "orders"));
         assert!(!some.matches("shop", "orders2") && !some.matches("archive", "orders2"));
         assert!(!of(&["*.*"], &[]).matches("mysql", "user"));
+        let there = vec![("shop".to_owned(), "orders".to_owned())];
+        assert_eq!(some.unmatched(&there), ["archive.o*s"]);
+        assert!(all.unmatched(&there).is_empty() && all.unmatched(&Vec::new()) == ["shop.*"]);
         let error = TableFilter::new("shop", &["a.".into()], &[]).unwrap_err();
         assert_eq!(error.field.as_deref(), Some("tables"));
     }

@@ -75,6 +75,7 @@ impl Options {
 pub struct SnapshotWish {
     /// Whether the rows that are there are read first.
     pub wants_rows: bool,
+    filter: TableFilter,
 }
 
 impl SnapshotWish {
@@ -84,8 +85,15 @@ impl SnapshotWish {
     /// [`hub_plugin_api::ErrorKind::InvalidConfig`] with the field.
     pub fn read(database: &str, config: &Config) -> Result<Self> {
         let options = Options::read(config)?;
-        options.wishes(database, Budgets::default())?;
-        Ok(Self { wants_rows: options.snapshot == SnapshotMode::Initial })
+        let Wishes { filter, .. } = options.wishes(database, Budgets::default())?;
+        Ok(Self { wants_rows: options.snapshot == SnapshotMode::Initial, filter })
+    }
+
+    /// The names of tables to follow that none of these has, on a server that keeps names in small letters or not.
+    pub fn unmatched(&self, tables: &[(String, String)], small_letters: bool) -> Vec<String> {
+        let filter = self.filter.clone();
+        let filter = if small_letters { filter.in_small_letters() } else { filter };
+        filter.unmatched(tables)
     }
 }
 

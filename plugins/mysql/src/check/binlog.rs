@@ -36,11 +36,33 @@ pub async fn check(
             return;
         }
     }
+    if let Some(step) = unmatched(session, &wish).await {
+        report.step(step);
+    }
     for step in headroom(settings, session).await {
         if !report.step(step) {
             return;
         }
     }
+}
+
+/// Names of tables that no table has.
+async fn unmatched(session: &mut Session, wish: &SnapshotWish) -> Option<CheckStep> {
+    let small_letters = variable(session, "lower_case_table_names").await.is_some_and(|value| value == "1");
+    let tables =
+        "SELECT TABLE_SCHEMA, TABLE_NAME FROM information_schema.TABLES WHERE TABLE_TYPE = 'BASE TABLE'";
+    let answer = session.ask(tables, DOING).await.ok()?;
+    let name = |row: Vec<Option<String>>| match <[Option<String>; 2]>::try_from(row) {
+        Ok([Some(database), Some(table)]) => Some((database, table)),
+        _ => None,
+    };
+    let tables: Vec<_> = answer.rows.into_iter().filter_map(name).collect();
+    let unmatched = wish.unmatched(&tables, small_letters);
+    (!unmatched.is_empty()).then(|| {
+        let message =
+            format!("No table is called `{}`, or the account may not see it", unmatched.join("`, `"));
+        CheckStep::warning(PERMISSIONS, message).with_field("tables")
+    })
 }
 
 /// A global variable; none where the server has none of this name, or does not answer.
