@@ -25,7 +25,7 @@ enum State {
     /// The log is searched for where the transaction was prepared.
     Finding(Finding),
     /// Its rows come.
-    Reading(Log),
+    Reading(Box<Log>),
 }
 
 /// A search on its way; given up with its owner.
@@ -54,7 +54,7 @@ impl PreparedReader {
                 self.state = match follower.needs() {
                     None => return Ok(true),
                     Some(Needed::At { file, offset }) => {
-                        State::Reading(self.access.open(&file, offset).await?)
+                        State::Reading(Box::new(self.access.open(&file, offset).await?))
                     }
                     // Prepared before the stream began, or on another server.
                     Some(Needed::Named { name, before }) => {
@@ -70,7 +70,7 @@ impl PreparedReader {
                 let Ok(found) = time::timeout_at(deadline, task).await else { return Ok(false) };
                 let found = found.map_err(|_| Error::internal("The task that searches the log ended"))?;
                 let (file, offset) = found?;
-                self.state = State::Reading(self.access.open(&file, offset).await?);
+                self.state = State::Reading(Box::new(self.access.open(&file, offset).await?));
                 Ok(true)
             }
             State::Reading(log) => {
