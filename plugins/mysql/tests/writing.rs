@@ -11,6 +11,7 @@ use hub_plugin_api::{
     },
     changes::{change_schema, row_schema},
     json,
+    testing::TestContext,
     types::{Column, LogicalType, schema_of},
 };
 
@@ -443,6 +444,27 @@ fn a_row_waits_for_its_parent_and_only_rows_without_one_are_refused() {
             writer.write(rows(tree)).await.unwrap();
             let refused: Vec<_> = writer.flush().await.unwrap().rejected.iter().map(|row| row.row).collect();
             assert_eq!(refused, [3, 4], "{which:?}: rows that no partition takes");
+        });
+    }
+}
+
+#[test]
+fn keys_that_are_equal_to_the_table_alone_are_warned_of() {
+    for which in ALL {
+        run(async {
+            let server = Server::new(which, "equal").await;
+            let context = Arc::new(TestContext::new().with_secret("password", &server.password));
+            let connection = which.connector().connect(&server.config, &context.context()).await.unwrap();
+            let warned = || context.logs().iter().any(|line| line.message.contains("the same row"));
+            for (collation, warns) in [("utf8mb4_bin", false), ("utf8mb4_general_ci", true)] {
+                let create = format!(
+                    "CREATE TABLE t (id int, name varchar(9) COLLATE {collation} PRIMARY KEY, data blob)"
+                );
+                server.run(&["DROP TABLE IF EXISTS t", &create]).await;
+                let options = json!({ "mode": "upsert", "key": ["name"] });
+                drop(start(&*connection, options, schema_of(&columns())).await.unwrap());
+                assert_eq!(warned(), warns, "{which:?} {collation}");
+            }
         });
     }
 }

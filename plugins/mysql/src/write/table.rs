@@ -103,6 +103,7 @@ impl Builder<'_> {
         let mut shape = self.decide(schema.id, &written, key, &columns)?;
         if matches!(self.options.mode, WriteMode::Upsert | WriteMode::ApplyChanges) {
             self.check_unique(&mut shape).await?;
+            self.warn_of_equal_keys(&shape, &columns);
         }
         shape.changes = changes && !appends;
         Ok(shape)
@@ -282,6 +283,19 @@ impl Builder<'_> {
             column.needs_value() && !plan.iter().any(|way| way.name.eq_ignore_ascii_case(&column.name))
         });
         Ok(Shape { schema_id, destination, written, plan, key, lacks_columns, ..Shape::default() })
+    }
+
+    /// Rows whose keys are equal to the table and not to their source take each other's place.
+    fn warn_of_equal_keys(&self, shape: &Shape, columns: &[TableColumn]) {
+        for column in columns.iter().filter(|column| shape.key.contains(&column.name)) {
+            if let Some(collation) = column.collation.as_deref().filter(|name| !name.ends_with("_bin")) {
+                let message = format!(
+                    "To {} keys of column `{}` that differ only in case or accents may be the same row (`{collation}`)",
+                    shape.destination, column.name
+                );
+                self.context.log(Level::Warn, TARGET, message);
+            }
+        }
     }
 
     /// An upsert needs a unique index over exactly the key. Any other unique index is a trap: the servers would put the

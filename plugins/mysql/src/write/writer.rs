@@ -231,7 +231,9 @@ impl TableWriter {
             match self.session.run(&format!("DELETE FROM {table}"), "Could not empty tables").await {
                 // Nothing ever came of it.
                 Err(error) if error.kind == ErrorKind::NotFound && !is_known => {}
-                result => drop(result?),
+                result => {
+                    result?;
+                }
             }
         }
         Ok(())
