@@ -33,6 +33,10 @@ fn hint_of_code(code: &str) -> Option<&'static str> {
             "The server is a replica: give the master, or set `deployment` to `sentinel` or `cluster`"
         }
         "MOVED" | "CROSSSLOT" => "The server is part of a cluster: set `deployment` to `cluster`",
+        "NOGROUP" => {
+            "The group was removed while it was read: run again, and with `create_group` it is made anew where this \
+             pipeline is"
+        }
         "MISCONF" => "The server cannot write its snapshot to disk; its log says why",
         "WRONGTYPE" => "The key holds another type than the command is for",
         _ => return None,
@@ -89,12 +93,29 @@ fn of_server(doing: &str, code: &str, text: &str) -> Error {
             error.kind = ErrorKind::Unsupported;
         }
     }
+    if let Some(right) = missing_right(code, text) {
+        return error.with_hint(format!("Run `ACL SETUSER … {right}` with the user's name"));
+    }
     if kind_of_code(code) == ErrorKind::Authentication {
         error = error.with_field("password");
     }
     match hint_of_code(code) {
         Some(hint) => error.with_hint(hint),
         None => error,
+    }
+}
+
+/// The right that a user lacks, as `ACL SETUSER` takes it, where the server says which.
+fn missing_right(code: &str, text: &str) -> Option<String> {
+    if code != "NOPERM" {
+        return None;
+    }
+    let command = text.split_once("run the '").and_then(|(_, rest)| rest.split_once('\''));
+    match command {
+        Some((command, _)) => Some(format!("+{}", command.to_lowercase())),
+        None if text.contains("channel") => Some("&PATTERN".into()),
+        None if text.contains("key") => Some("~PATTERN".into()),
+        None => None,
     }
 }
 
@@ -143,6 +164,23 @@ pub fn unexpected(doing: &str, answer: &redis::Value) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn rights_that_a_user_lacks_are_named_as_they_are_granted() {
+        for (text, right) in [
+            ("this user has no permissions to run the 'scan' command", "+scan"),
+            ("User low has no permissions to run the 'config|get' command", "+config|get"),
+            ("this user has no permissions to access one of the keys used as arguments", "~PATTERN"),
+            ("this user has no permissions to access one of the channels used as arguments", "&PATTERN"),
+        ] {
+            let error = of_server("Could not look", "NOPERM", text);
+            assert_eq!(error.kind, ErrorKind::PermissionDenied);
+            assert!(
+                error.hint.is_some_and(|hint| hint.contains(&format!("ACL SETUSER … {right}`"))),
+                "{text}"
+            );
+        }
+    }
 
     #[test]
     fn codes_have_the_kind_that_decides_what_happens_next() {
