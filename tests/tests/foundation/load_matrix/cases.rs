@@ -315,7 +315,10 @@ fn still_being_written(stage: &Stage) -> String {
         }
         file.write_all(&rest[written..]).unwrap();
     });
-    let registry = stage.open();
+    // Long enough for a byte to come on a machine that is busy with other things.
+    let mut options = stage.options();
+    options.settle = Duration::from_secs(1);
+    let registry = Registry::open(options);
     let before = verdicts(&registry);
     go_on.store(false, Ordering::Relaxed);
     writer.join().unwrap();
