@@ -183,6 +183,28 @@ fn tables_of_one_name_keep_the_schemas_of_the_source_on_request() {
 }
 
 #[test]
+fn changes_under_another_name_arrive_when_the_table_has_its_name_back() {
+    let Some(from) = Database::create("wal_name_from") else { return skip("no PostgreSQL") };
+    let Some(to) = Database::create("wal_name_to") else { return skip("no PostgreSQL") };
+    from.execute("create table t (id int primary key, v text); insert into t values (1, 'a')");
+    let hub = Hub::new();
+    let file = hub.pipeline("name", &source(&from, json!({ "tables": ["*"] })), &destination(&to), &soon());
+    let mut running = hub.spawn(&file);
+    wait_until(&mut running, "the snapshot", || to.count("t") == 1);
+    from.execute(
+        "insert into t values (2, 'b'); alter table t rename to other; insert into other values (3, 'c')",
+    );
+    let run = running.wait();
+    assert!(!run.status.success(), "{}", run.stdout);
+    assert!(run.stderr.contains("is now called `public.other`"), "{}", run.stderr);
+    // In the WAL the change keeps the name that the table had then.
+    from.execute("alter table other rename to t; insert into t values (4, 'd')");
+    let mut running = hub.spawn(&file);
+    wait_until(&mut running, "every row", || content(&from, "t") == content(&to, "t"));
+    running.stop();
+}
+
+#[test]
 fn a_slot_that_waits_for_an_open_transaction_says_so() {
     let Some(from) = Database::create("wal_waits_from") else { return skip("no PostgreSQL") };
     let Some(to) = Database::create("wal_waits_to") else { return skip("no PostgreSQL") };

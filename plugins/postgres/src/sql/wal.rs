@@ -190,6 +190,10 @@ pub const TABLE: &str = "SELECT c.oid, c.relreplident::text, c.reltuples::int8, 
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
     WHERE n.nspname = $1 AND c.relname = $2 AND c.relkind IN ('r', 'p')";
 
+/// A table's schema and name. In: OID.
+pub const NAME: &str = "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c \
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1";
+
 /// Tables whose rows name rows of another table: their OID, and the other's.
 pub const REFERENCES: &str = "SELECT DISTINCT k.conrelid, k.confrelid FROM pg_catalog.pg_constraint k \
     WHERE k.contype = 'f' AND k.conrelid <> k.confrelid";

@@ -320,6 +320,11 @@ impl Decoder {
         self.seq
     }
 
+    /// A table by its OID, where it is captured.
+    pub fn wanted(&self, oid: u32) -> Option<&Wanted> {
+        self.wanted.get(&oid)
+    }
+
     /// Whether a table's shape is known as it is.
     pub fn knows(&self, relation: &Relation) -> bool {
         self.tables.get(&relation.oid).is_some_and(|table| table.shape.relation == *relation)
@@ -380,24 +385,10 @@ impl Decoder {
     }
 
     fn relation(&mut self, relation: Relation) -> Result<Step> {
-        let Some(wanted) = self.wanted.get(&relation.oid) else {
+        if !self.wanted.contains_key(&relation.oid) {
             let name = format!("{}.{}", relation.schema, relation.name);
             self.unwanted.entry(relation.oid).or_insert(Some(name));
             return Ok(Step::Continue);
-        };
-        if (&wanted.schema, &wanted.name) != (&relation.schema, &relation.name) {
-            return Err(Error::new(
-                ErrorKind::SchemaMismatch,
-                format!(
-                    "Table `{}.{}` is now called `{}.{}`",
-                    wanted.schema, wanted.name, relation.schema, relation.name
-                ),
-            )
-            .with_field("tables")
-            .with_hint(
-                "Give it its old name back until the stream is through, or read everything again under the new one \
-                 with `--from-scratch`",
-            ));
         }
         Ok(if self.knows(&relation) { Step::Continue } else { Step::Describe(relation) })
     }

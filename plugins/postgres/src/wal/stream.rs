@@ -29,6 +29,7 @@ use super::{
 use crate::{
     config::Settings,
     connection::Session,
+    error,
     raw::{CopyBoth, CopySender, RawMode, RawSession},
     sql,
 };
@@ -178,6 +179,10 @@ impl StreamReader {
             Step::Continue | Step::Replay => Ok(()),
             Step::HandOver => self.decoder.hand_over(&self.session).await,
             Step::Describe(relation) => {
+                let relation = self.by_its_name(relation).await?;
+                if self.decoder.knows(&relation) {
+                    return Ok(());
+                }
                 let shape = self.describe(relation).await?;
                 self.decoder.describe(&self.session, shape).await
             }
@@ -193,6 +198,33 @@ impl StreamReader {
                 Ok(())
             }
         }
+    }
+
+    /// A relation under the name that it is captured by. The server sends the name that it had when a change was made;
+    /// one that was given back since is as if it had never been another.
+    async fn by_its_name(&mut self, relation: Relation) -> Result<Relation> {
+        let Some(wanted) = self.decoder.wanted(relation.oid) else { return Ok(relation) };
+        if (&wanted.schema, &wanted.name) == (&relation.schema, &relation.name) {
+            return Ok(relation);
+        }
+        let failed = |error| error::from_driver("Could not look up a table's name", &error);
+        let now = self.session.work(self.session.client().query_opt(sql::wal::NAME, &[&relation.oid])).await;
+        let now: Option<sql::wal::Table> = now
+            .map_err(failed)?
+            .map(|row| Ok((row.try_get(0)?, row.try_get(1)?)))
+            .transpose()
+            .map_err(failed)?;
+        if now.is_some_and(|(schema, name)| (&schema, &name) == (&wanted.schema, &wanted.name)) {
+            return Ok(Relation { schema: wanted.schema.clone(), name: wanted.name.clone(), ..relation });
+        }
+        let message = format!(
+            "Table `{}.{}` is now called `{}.{}`",
+            wanted.schema, wanted.name, relation.schema, relation.name
+        );
+        Err(Error::new(ErrorKind::SchemaMismatch, message).with_field("tables").with_hint(
+            "Give it its old name back until the stream is through, or read everything again under the new one with \
+             `--from-scratch`",
+        ))
     }
 
     async fn describe(&mut self, relation: Relation) -> Result<TableShape> {
