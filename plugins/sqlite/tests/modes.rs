@@ -228,7 +228,7 @@ async fn changes_are_applied_as_they_happened() {
     write(&mut *writer, &changes(&list)).await.unwrap();
     let kind = ErrorKind::ConstraintViolated;
     assert_eq!(refused(&mut *writer).await, [(0, kind), (1, kind)]);
-    writer.truncate(&[StreamId::named("t")]).await.unwrap();
+    writer.truncate(&[StreamId::named("t"), StreamId::named("never_came")]).await.unwrap();
     write(&mut *writer, &changes(&[("insert", 8, Some("h"), None, 0)])).await.unwrap();
     writer.commit(&token(2)).await.unwrap();
     assert_eq!(file.value::<String>(TABLE), "8h");
@@ -247,6 +247,9 @@ async fn changes_need_the_mode_that_applies_them_or_become_a_history() {
     write(&mut *writer, &batch).await.unwrap();
     assert_eq!(refused(&mut *writer).await, []);
     writer.commit(&token(1)).await.unwrap();
+    // A history outlives the table that it is of.
+    writer.truncate(&[StreamId::named("t")]).await.unwrap();
+    writer.commit(&token(2)).await.unwrap();
     assert_eq!(file.value::<String>("select group_concat(id || __op, ' ') from t"), "1insert 1delete");
 }
 

@@ -4,7 +4,7 @@
 use hub_tests::{Hub, Running, servers::MySqlRelease};
 use serde_json::json;
 
-use crate::own::{Own, TO, wait_until};
+use crate::own::{Own, TO, soon, wait_for_stream, wait_until};
 
 struct Followed {
     own: Own,
@@ -176,4 +176,28 @@ fn transactions_may_lose_their_gtids_and_get_them_again() {
     it.running = hub.spawn(&file);
     same(&mut it, "insert into t values (11)");
     it.running.stop();
+
+    // A history of changes outlives a table that is emptied or made anew.
+    let mut destination = it.own.destination();
+    destination["options"] = json!({ "mode": "append", "table": "history" });
+    let history =
+        hub.pipeline("history", &it.own.source(json!({ "snapshot": "never" })), &destination, &soon());
+    let mut running = hub.spawn(&history);
+    wait_for_stream(&mut running);
+    it.own.run(
+        "insert into t values (100); truncate t; insert into t values (101); \
+         drop table t; create table t (id int primary key); insert into t values (102)",
+    );
+    let appended = || {
+        let sql = format!(
+            "select group_concat(concat(__op, ' ', id) order by __seq) from {TO}.history where id > 99"
+        );
+        let rows = it.own.admin("show tables from copy like 'history'").first().map(|_| it.own.admin(&sql));
+        rows.and_then(|rows| rows[0][0].clone())
+    };
+    wait_until(&mut running, "the history", || {
+        appended().as_deref() == Some("insert 100,insert 101,insert 102")
+    });
+    let log = running.stop().stderr;
+    assert!(log.contains("was emptied at the source: what was appended of it stays"), "{log}");
 }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use hub_plugin_api::{
-    Canceller, CommitToken, Context, Error, ErrorKind, FlushReport, Guarantee, RejectedRow, Result, Rows,
-    StreamId, StreamSchema, WriteMode, Writer, WriterRequest, WriterStart, async_trait,
+    Canceller, CommitToken, Context, Error, ErrorKind, FlushReport, Guarantee, Level, RejectedRow, Result,
+    Rows, StreamId, StreamSchema, WriteMode, Writer, WriterRequest, WriterStart, async_trait,
     changes::{Changes, Op},
     settle::{Chunk, Segment},
 };
@@ -213,6 +213,15 @@ impl TableWriter {
     async fn empty(&mut self, streams: &[StreamId]) -> Result<()> {
         if !self.templates.is_empty() {
             return Err(Error::unsupported("A truncate, for which `statements` has none,"));
+        }
+        if self.options.mode == WriteMode::Append {
+            // A history is not over with it.
+            for stream in streams {
+                let message =
+                    format!("Stream `{stream}` was emptied at the source: what was appended of it stays");
+                self.context.log(Level::Warn, "connector_mysql::write", &message);
+            }
+            return Ok(());
         }
         self.settle_all().await?;
         self.begin().await?;

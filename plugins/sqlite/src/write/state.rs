@@ -248,7 +248,18 @@ impl State {
         for stream in streams {
             let table = match self.streams.get(stream) {
                 Some(known) if known.action == Action::Apply || known.action == Action::Upsert => {
-                    &known.target.table
+                    known.target.table.clone()
+                }
+                // A history is not over with it.
+                _ if self.options.mode == WriteMode::Append => continue,
+                // A stream that has not sent its shape may have rows of an earlier run.
+                None if matches!(self.options.mode, WriteMode::ApplyChanges | WriteMode::Upsert) => {
+                    let table = self.options.table_of(&stream.name);
+                    let looked = self.connection.table_exists(Some("main"), &table);
+                    if !looked.map_err(|error| map("The table could not be looked for", error))? {
+                        continue;
+                    }
+                    table
                 }
                 _ => {
                     return Err(Error::unsupported("Emptying a table in a mode other than `apply-changes`")
@@ -256,9 +267,9 @@ impl State {
                         .with_hint("Take mode `apply-changes`, or leave truncates out at the source"));
                 }
             };
-            self.connection
-                .execute(&sql::delete_all(table), [])
-                .map_err(|error| map("The table could not be emptied", error).with_context("table", table))?;
+            self.connection.execute(&sql::delete_all(&table), []).map_err(|error| {
+                map("The table could not be emptied", error).with_context("table", &table)
+            })?;
         }
         Ok(())
     }
