@@ -149,5 +149,13 @@ fn pairs(flag: &str, texts: &[String]) -> Result<Vec<(String, String)>, Failure>
             format!("Write `{flag} ID=VALUE`, for example `{flag} host=localhost`"),
         )),
     };
-    texts.iter().map(pair).collect()
+    let pairs = texts.iter().map(pair).collect::<Result<Vec<_>, _>>()?;
+    // As in a file: which of the two is meant is not ours to guess. The values may be passwords.
+    match pairs.iter().enumerate().find(|(index, (id, _))| pairs[..*index].iter().any(|(one, _)| one == id)) {
+        Some((_, (id, _))) => {
+            let message = format!("`{flag}` gives `{id}` twice");
+            Err(Failure::usage(message, "Keep one of them"))
+        }
+        None => Ok(pairs),
+    }
 }

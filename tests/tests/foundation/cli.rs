@@ -265,6 +265,7 @@ fn errors_name_the_fix() {
             &["check", "good.yaml", "--set", "behaviour=good"],
             &["check", "fixture", "--set", "behaviour"],
             &["check", "fixture", "--set", "behavior=good"],
+            &["check", "fixture", "--set", "behaviour=good", "--set", "behaviour=panic-in-read"],
             &["check", "fixture", "--set", "password=${env:CONNECTOR_HUB_NEVER_SET}"],
             &["preview", "fixture", "--option", "rows=many"],
             &["discover", "fixture"],
