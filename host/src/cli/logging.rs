@@ -9,7 +9,10 @@ use std::{
 use indicatif::ProgressBar;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
-use super::arguments::{Global, LogFormat, LogLevel};
+use super::{
+    arguments::{Global, LogFormat, LogLevel},
+    output::note,
+};
 
 /// The environment variable with directives for single modules, which `--log-level` gives way to.
 pub const LOG_VARIABLE: &str = "CONNECTOR_HUB_LOG";
@@ -42,7 +45,11 @@ pub fn start(global: &Global) {
         Some(LogLevel::Debug) => "debug",
         Some(LogLevel::Trace) => "trace",
     };
-    let filter = env::var(LOG_VARIABLE).ok().and_then(|directives| EnvFilter::try_new(directives).ok());
+    let filter = env::var(LOG_VARIABLE).ok().and_then(|directives| {
+        // Before there is a log that could say so.
+        let refused = |error: &_| note(format!("warning: `{LOG_VARIABLE}` is not followed: {error}"));
+        EnvFilter::try_new(directives).inspect_err(refused).ok()
+    });
     let filter = filter.unwrap_or_else(|| EnvFilter::new(level));
     let color = io::stderr().is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let registry = tracing_subscriber::registry().with(filter);

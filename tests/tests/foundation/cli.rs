@@ -275,6 +275,18 @@ fn errors_name_the_fix() {
 }
 
 #[test]
+fn log_directives_that_are_none_are_told() {
+    let cli = Cli::new();
+    let output =
+        cli.command(&["plugins", "list"]).env("CONNECTOR_HUB_LOG", "connector_hub=loud").output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.success() && told.contains("warning: `CONNECTOR_HUB_LOG` is not followed: "),
+        "{told}"
+    );
+}
+
+#[test]
 fn secrets_are_never_shown() {
     let cli = Cli::new();
     cli.pipeline("secret", "behaviour: echo-secret, password: hunter2", 3);
