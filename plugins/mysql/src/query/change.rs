@@ -8,7 +8,7 @@ use crate::{config::Settings, connection::Session, sql::statement::StatementText
 /// to change.
 ///
 /// # Errors
-/// [`ErrorKind::PermissionDenied`] unless the user granted it; when the server refuses.
+/// [`hub_plugin_api::ErrorKind::PermissionDenied`] unless the user granted it; when the server refuses.
 pub async fn change(settings: &Settings, context: &Context, text: &StatementText) -> Result<Box<dyn Reader>> {
     simple::check_may_change(context.queries_may_write())?;
     let mut session = Session::open(settings, context).await?;
