@@ -12,9 +12,9 @@ mod parser;
 use super::{
     default::ColumnDefault,
     definition::{Kind, TableDefinition, charset_of},
-    event::Query,
     history::History,
     lexer::{Quotes, Token, tokens},
+    query::Query,
 };
 
 /// New declarations: database, table, and what it is now; none for one that is not known any more.

@@ -17,11 +17,12 @@ use super::{
     charset::Charsets,
     cursor::malformed,
     definition::TableNames,
-    event::{self, Gtid, Head, Query, code},
+    event::{self, Gtid, Head, code},
     filter::TableFilter,
     gtid::Gtids,
     history::History,
     position::{LogPosition, Place},
+    query::Query,
     rows::{ChangedRows, is_rows},
     statement::{self, Statement},
 };

@@ -23,6 +23,7 @@ mod options;
 mod plan;
 mod position;
 mod prepared;
+mod query;
 mod reader;
 mod rows;
 mod server;

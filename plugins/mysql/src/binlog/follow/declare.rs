@@ -6,7 +6,7 @@ use super::Follower;
 use crate::binlog::{
     ddl::{self, Effects},
     definition::Kind,
-    event::Query,
+    query::Query,
 };
 
 impl Follower {
