@@ -17,7 +17,7 @@ use crate::{
     Position, Reader, Result, Rows, Snapshot, Split, StreamId, StreamSchema, Value,
 };
 
-pub use changed::{changed, check_may_change};
+pub use changed::{HOW_TO_GRANT, changed, check_may_change};
 pub use writer::{BatchSink, batch_writer};
 
 /// A source that yields batches, each perhaps with the position behind it.

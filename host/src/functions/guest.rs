@@ -6,7 +6,8 @@ use std::{
 };
 
 use hub_plugin_api::{
-    Connection, Context, Error, ErrorKind, Event, Level, Reader, Result, Statement, arrow::array::RecordBatch,
+    Connection, Context, Error, ErrorKind, Event, Level, Reader, Result, Statement,
+    arrow::array::RecordBatch, simple::HOW_TO_GRANT,
 };
 use pollster::block_on;
 use wasmtime::component::Resource;
@@ -82,9 +83,7 @@ impl Guest {
         if error.hint.is_some() || !is_refused || self.context.queries_may_write() {
             return error;
         }
-        error.with_hint(
-            "A function's statements read; list `write` under the option `grants` to let them change data",
-        )
+        error.with_hint(HOW_TO_GRANT)
     }
 
     fn next_batch(&mut self, cursor: &Resource<Cursor>) -> Result<Option<RecordBatch>> {

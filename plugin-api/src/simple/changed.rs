@@ -23,6 +23,10 @@ pub fn changed(rows: u64) -> Result<Box<dyn Reader>> {
     Ok(batch_reader(StreamId::named("change"), Once(batch.schema(), Some(batch))))
 }
 
+/// What lets the statements of a function change data.
+pub const HOW_TO_GRANT: &str =
+    "List `write` under the option `grants` of a function to let its statements change data";
+
 /// Fails where a statement changes data and the user did not grant that, which [`crate::Context::queries_may_write`]
 /// tells.
 ///
@@ -33,9 +37,7 @@ pub fn check_may_change(granted: bool) -> Result<()> {
         return Ok(());
     }
     let message = "The statement changes data, and queries of this connection only read";
-    Err(Error::new(ErrorKind::PermissionDenied, message)
-        .with_field("statement")
-        .with_hint("List `write` under the option `grants` of a function to let its statements change data"))
+    Err(Error::new(ErrorKind::PermissionDenied, message).with_field("statement").with_hint(HOW_TO_GRANT))
 }
 
 /// One batch.
