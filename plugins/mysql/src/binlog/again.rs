@@ -14,6 +14,7 @@ use hub_plugin_api::{Context, Error, ErrorKind, Event, Level, Reader, Result, Va
 use tokio::{task::JoinHandle, time};
 
 use super::{
+    TARGET,
     definition::{TableNames, tables},
     filter::TableFilter,
     follow::Follower,
@@ -21,8 +22,6 @@ use super::{
     snapshot::{SnapshotReader, Start, begin},
 };
 use crate::{config::Settings, flavor::Vendor};
-
-const TARGET: &str = "connector_mysql::binlog";
 
 /// The tables that are read again.
 pub struct Again {

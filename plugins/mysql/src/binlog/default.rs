@@ -138,7 +138,7 @@ fn constant(text: &str, declared: &str, of: &ServerType) -> Option<Vec<u8>> {
         ServerType::Year => text.len() == 4,
         ServerType::Date | ServerType::Json => true,
         ServerType::Time | ServerType::DateTime => {
-            text.split_once('.').map_or(0, |(_, digits)| digits.len()) <= fraction(declared)
+            text.split_once('.').map_or(0, |(_, digits)| digits.len()) <= length(declared)
         }
         ServerType::Timestamp => text.starts_with("0000-00-00 00:00:00"),
         ServerType::Text if declared.starts_with("char") => {
@@ -165,8 +165,8 @@ fn constant(text: &str, declared: &str, of: &ServerType) -> Option<Vec<u8>> {
     sure.then(|| text.as_bytes().to_vec())
 }
 
-/// Digits of a second's fraction: `datetime(3)` has three.
-fn fraction(declared: &str) -> usize {
+/// The number in parentheses: bytes of a `binary(16)`, digits behind the second of a `datetime(3)`; 0 without one.
+fn length(declared: &str) -> usize {
     let digits = declared.split_once('(').and_then(|(_, rest)| rest.trim_end_matches(')').parse().ok());
     digits.unwrap_or_default()
 }
@@ -174,7 +174,7 @@ fn fraction(declared: &str) -> usize {
 /// The bytes of a `binary(n)` up to its length, with zeros behind.
 fn padded(mut bytes: Vec<u8>, declared: &str) -> Vec<u8> {
     if declared.starts_with("binary") {
-        bytes.resize(bytes.len().max(fraction(declared)), 0);
+        bytes.resize(bytes.len().max(length(declared)), 0);
     }
     bytes
 }

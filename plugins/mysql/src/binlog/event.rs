@@ -131,6 +131,11 @@ pub fn split(event: &[u8]) -> Result<(Head, &[u8])> {
     Ok((Head { timestamp, code, server, next: cursor.u32()?, flags: cursor.u16()? }, body))
 }
 
+/// Whether an event starts a transaction.
+pub fn is_gtid(of: u8) -> bool {
+    matches!(of, code::GTID | code::ANONYMOUS_GTID | code::TAGGED_GTID | code::MARIADB_GTID)
+}
+
 /// What starts a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Gtid {

@@ -237,9 +237,7 @@ impl Follower {
         match head.code {
             code::TABLE_MAP => self.table_map(body)?,
             of if is_rows(of) => self.rows(of, body)?,
-            code::GTID | code::ANONYMOUS_GTID | code::TAGGED_GTID | code::MARIADB_GTID => {
-                self.begin(head, body)?
-            }
+            of if event::is_gtid(of) => self.begin(head, body)?,
             code::XID => self.end(head)?,
             code::QUERY => self.query(head, &Query::parse(body, false, &self.charsets)?)?,
             code::MARIADB_QUERY_COMPRESSED => self.query(head, &Query::parse(body, true, &self.charsets)?)?,

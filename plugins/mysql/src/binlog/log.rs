@@ -46,6 +46,11 @@ pub struct Log {
 }
 
 impl LogAccess {
+    /// The log of the server of these settings.
+    pub fn new(settings: &Settings, context: &Context, options: &Options, vendor: Vendor) -> Self {
+        Self { settings: settings.clone(), context: context.clone(), options: options.clone(), vendor }
+    }
+
     /// Reads from a byte of a file on.
     ///
     /// # Errors

@@ -38,3 +38,6 @@ mod temporal;
 pub use foreign_keys::{listed, silent_children};
 pub use options::{SnapshotWish, strategy};
 pub use plan::plan;
+
+/// What log records of this strategy are called after.
+const TARGET: &str = "connector_mysql::binlog";

@@ -9,6 +9,7 @@ use hub_plugin_api::{
 use tokio::sync::Mutex;
 
 use super::{
+    TARGET,
     again::Again,
     definition::{Definitions, TableNames, hold, look_up, tables},
     dump::Dump,
@@ -26,8 +27,6 @@ use super::{
     start_time,
 };
 use crate::{config::Settings, flavor::Vendor};
-
-const TARGET: &str = "connector_mysql::binlog";
 
 /// The id of the split that follows the log.
 const STREAM: &str = "binlog";
@@ -74,12 +73,7 @@ pub async fn plan(settings: &Settings, context: &Context, request: &PlanRequest)
                 snapshot = start.session;
                 (start.position, start.definitions, start.exact)
             } else {
-                let access = LogAccess {
-                    settings: settings.clone(),
-                    context: context.clone(),
-                    options: options.clone(),
-                    vendor: server.vendor(),
-                };
+                let access = LogAccess::new(settings, context, &options, server.vendor());
                 let (start, definitions) =
                     start(&mut server, &tables, request.start_at.as_ref(), &access).await?;
                 (start, definitions, true)
@@ -226,12 +220,8 @@ impl Plan for LogPlan {
         let max_delay = std::time::Duration::from_millis(request.budgets.max_delay_ms);
         let heartbeat = self.options.heartbeat();
         let again = Again::new(&self.settings, &self.context);
-        let prepared = PreparedReader::new(LogAccess {
-            settings: self.settings.clone(),
-            context: self.context.clone(),
-            options: self.options.clone(),
-            vendor,
-        });
+        let prepared =
+            PreparedReader::new(LogAccess::new(&self.settings, &self.context, &self.options, vendor));
         let context = self.context.clone();
         Ok(Box::new(LogReader::new(context, dump, follower, again, prepared, max_delay, heartbeat)))
     }

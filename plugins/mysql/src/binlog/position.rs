@@ -47,10 +47,17 @@ pub struct Place {
     offset: u64,
 }
 
+impl Place {
+    /// A byte of a file.
+    pub fn new(file: &str, offset: u64) -> Self {
+        Self { digits: file.len(), file: file.to_owned(), offset }
+    }
+}
+
 impl LogPosition {
     /// Its place in the server's own log.
     pub fn place(&self) -> Place {
-        Place { digits: self.file.len(), file: self.file.clone(), offset: self.offset }
+        Place::new(&self.file, self.offset)
     }
 
     /// As the host stores it.

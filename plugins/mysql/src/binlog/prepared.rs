@@ -9,7 +9,7 @@ use super::{
     event::{self, code},
     follow::{Follower, Needed, xa_name},
     log::{Log, LogAccess},
-    position::{LogPosition, Place},
+    position::Place,
     server::{LogServer, lost},
 };
 
@@ -93,13 +93,10 @@ impl PreparedReader {
 impl LogAccess {
     /// Where the last transaction of this name was prepared that stands before a place: file and byte.
     async fn find_prepared(&self, name: &str, before: &Place) -> Result<(String, u64)> {
-        let place = |file: &str, offset| {
-            LogPosition { file: file.to_owned(), offset, ..LogPosition::default() }.place()
-        };
         let mut server = LogServer::open(&self.settings, &self.context).await?;
         let mut files = server.files().await?;
         while let Some(file) = files.pop() {
-            if place(&file, 0) > *before {
+            if Place::new(&file, 0) > *before {
                 continue;
             }
             let mut log = self.open(&file, 4).await?;
@@ -108,8 +105,8 @@ impl LogAccess {
                 match seen.head.code {
                     // The next file begins.
                     code::ROTATE if event::place(seen.head, &seen.body)?.0 != file => break,
-                    _ if seen.head.next != 0 && place(&file, seen.offset()) >= *before => break,
-                    code::GTID | code::ANONYMOUS_GTID | code::TAGGED_GTID | code::MARIADB_GTID => {
+                    _ if seen.head.next != 0 && Place::new(&file, seen.offset()) >= *before => break,
+                    of if event::is_gtid(of) => {
                         begun = seen.offset();
                     }
                     // One that was committed in the same step is another.

@@ -11,9 +11,8 @@ use hub_plugin_api::{
 };
 use tokio::time;
 
-use super::{again::Again, dump::Dump, event::Format, follow::Follower, prepared::PreparedReader};
+use super::{TARGET, again::Again, dump::Dump, event::Format, follow::Follower, prepared::PreparedReader};
 
-const TARGET: &str = "connector_mysql::binlog";
 /// How often a position is handed over that moved without rows.
 const POSITION_EVERY: Duration = Duration::from_secs(1);
 

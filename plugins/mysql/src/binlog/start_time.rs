@@ -48,7 +48,7 @@ async fn within(server: &mut LogServer, mut log: Log, file: String, micros: i64)
         let (head, body) = (seen.head, &seen.body);
         match head.code {
             code::ROTATE => (position.file, position.offset) = event::place(head, body)?,
-            code::GTID | code::ANONYMOUS_GTID | code::TAGGED_GTID | code::MARIADB_GTID => {
+            of if event::is_gtid(of) => {
                 let gtid = Gtid::parse(head, body)?;
                 let committed = match &gtid {
                     Gtid::MySql { committed_micros, .. } => i64::try_from(*committed_micros).unwrap_or(0),

@@ -118,7 +118,7 @@ impl Follower {
     pub fn apply_settled(&mut self, head: Head, body: &[u8]) -> Result<bool> {
         let Some(settling) = &mut self.settling else { return Ok(true) };
         match head.code {
-            code::GTID | code::ANONYMOUS_GTID | code::TAGGED_GTID | code::MARIADB_GTID => {
+            of if event::is_gtid(of) => {
                 if settling.found {
                     return Err(malformed("A prepared transaction of the binary log does not end"));
                 }
