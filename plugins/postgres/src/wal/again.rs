@@ -27,9 +27,6 @@ use crate::{config::Settings, connection::Session, query::ReaderSessions};
 /// How long a server without room for one more slot is left alone.
 const NO_ROOM_PAUSE: Duration = Duration::from_secs(10);
 
-/// How long open transactions are waited for before it is said.
-const OPEN_WARNING: Duration = Duration::from_secs(10);
-
 /// The tables that are read again.
 pub struct Again {
     settings: Settings,
@@ -45,7 +42,7 @@ enum State {
     /// Nothing is read, or what is wished has no state yet; not before the given moment.
     None(Option<Instant>),
     /// The server is exporting one. The stream waits, so that it does not pass its place.
-    Making { task: MakingTask, since: Instant, was_told: bool },
+    Making(MakingTask),
     /// The stream has not come to the state's place.
     Waiting(NewSlot),
     /// The stream stands at that place.
@@ -127,19 +124,11 @@ impl Again {
             let task = tokio::spawn(async move {
                 slot::create(&settings, &context, &facts, &slot::temporary_name(), true, true).await
             });
-            self.state = State::Making { task: MakingTask(task), since: Instant::now(), was_told: false };
+            self.state = State::Making(MakingTask(task));
             return Ok(false);
         }
-        let State::Making { task, since, was_told } = &mut self.state else { return Ok(true) };
-        let Ok(made) = time::timeout(max_wait, &mut task.0).await else {
-            if !*was_told && since.elapsed() >= OPEN_WARNING {
-                *was_told = true;
-                let message =
-                    "The stream waits for transactions that were open when a table was to be read again";
-                self.context.log(Level::Warn, "postgres", message);
-            }
-            return Ok(false);
-        };
+        let State::Making(MakingTask(task)) = &mut self.state else { return Ok(true) };
+        let Ok(made) = time::timeout(max_wait, task).await else { return Ok(false) };
         match made
             .map_err(|error| Error::internal("The state could not be waited for").with_source(&error))?
         {

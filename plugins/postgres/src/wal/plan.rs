@@ -163,9 +163,7 @@ impl Planner<'_> {
                 }
                 let export = self.options.capture.snapshot();
                 let (settings, context) = (self.settings, self.context);
-                let made =
-                    slot::create_with_warning(settings, context, &self.facts, &names.object, false, export)
-                        .await?;
+                let made = slot::create(settings, context, &self.facts, &names.object, false, export).await?;
                 let from = made.from;
                 if export {
                     self.held = Held::Slot(made);
@@ -379,9 +377,7 @@ impl WalPlan {
         if matches!(&*held, Held::None) {
             let name = slot::temporary_name();
             let (settings, context) = (&self.settings, &self.context);
-            *held = Held::Slot(
-                slot::create_with_warning(settings, context, &self.facts, &name, true, true).await?,
-            );
+            *held = Held::Slot(slot::create(settings, context, &self.facts, &name, true, true).await?);
         }
         match &*held {
             Held::None => Err(Error::internal("There is no state to read")),

@@ -46,7 +46,7 @@ pub fn temporary_name() -> String {
 ///
 /// # Errors
 /// When there is no room for one, or the role may not.
-pub async fn create_with_warning(
+pub async fn create(
     settings: &Settings,
     context: &Context,
     facts: &Facts,
@@ -54,7 +54,7 @@ pub async fn create_with_warning(
     temporary: bool,
     export: bool,
 ) -> Result<NewSlot> {
-    let mut making = pin!(create(settings, context, facts, name, temporary, export));
+    let mut making = pin!(make(settings, context, facts, name, temporary, export));
     if let Ok(made) = time::timeout(LONG_WAIT, &mut making).await {
         return made;
     }
@@ -65,11 +65,7 @@ pub async fn create_with_warning(
     making.await
 }
 
-/// Makes a slot.
-///
-/// # Errors
-/// When there is no room for one, or the role may not.
-pub async fn create(
+async fn make(
     settings: &Settings,
     context: &Context,
     facts: &Facts,
